@@ -1,0 +1,45 @@
+"""A host and what it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deployd.domain.ids import HostName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One server as deployd knows it.
+
+    `admin_user` is who `host add` named (root or one with sudo): only bootstrapping logs in as that user.
+    Rollouts log in as `deployd` with deployd's own key. `identity` is the admin's private key file, or None.
+    `host_key` is the pinned key as in known_hosts, without the address: `ssh-ed25519 AAAA...`.
+    """
+
+    name: HostName
+    address: str
+    port: int = 22
+    admin_user: str = "root"
+    identity: str | None = None
+    host_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a host's helper reports: sizes in bytes, `libc` is `glibc` or `musl`, `cpu` is `x64` or `arm64`."""
+
+    helper: int
+    os: str
+    cpu: str
+    libc: str
+    libc_version: str
+    cores: int
+    memory: int
+    disk_free: int
+    systemd: int
+    rsync: str | None
+    web: str | None
+    runtimes: tuple[str, ...]
+    time: float

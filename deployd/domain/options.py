@@ -1,0 +1,75 @@
+"""What an app asks of deployd, as frozen values. `appfile.py` reads them from `deployd.toml`. Times are seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """How to build. `command` None means what the framework's own is; `node` None means the version in the source."""
+
+    command: str | None = None
+    install: str | None = None
+    node: str | None = None
+    timeout: float = 1200.0
+    memory: int | None = None
+    cpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """When a started release counts as healthy: `successes` answers in a row with a status in `status`."""
+
+    path: str = "/"
+    status: tuple[int, ...] = (200, 204, 301, 302, 303, 304, 307, 308)
+    timeout: float = 30.0
+    interval: float = 0.25
+    successes: int = 2
+    request_timeout: float = 5.0
+    warm: tuple[str, ...] = ()
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waves:
+    """In which order hosts are flipped. `batch` is hosts a wave; `pause` is the wait between waves."""
+
+    strategy: Literal["all", "batch", "canary"] = "all"
+    batch: int = 1
+    pause: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How the server process runs on a host. `drain` is how long an old process may finish what it has.
+
+    `warm` is how long the release before stays started, so that going back needs no start-up; 0 stops it at once.
+    """
+
+    instances: int | Literal["cores"] = 1
+    memory: int | None = None
+    drain: float = 30.0
+    warm: float = 600.0
+    domains: tuple[str, ...] = ()
+    port: int = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How many releases stay on a host: `releases` that were live (the current one too), `failed` that never were."""
+
+    releases: int = 5
+    failed: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """All of one app's options in one environment."""
+
+    build: Build = Build()
+    probe: Probe = Probe()
+    waves: Waves = Waves()
+    run: Run = Run()
+    keep: Keep = Keep()

@@ -1,0 +1,98 @@
+"""The values that pass from stage to stage, on this machine, before anything travels. Paths are absolute text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deployd.domain.ids import BuildId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRequest:
+    """What to build: `repository` is a URL or a local path, `subdir` the app's folder in it ("" for the root).
+
+    `dirty` takes the working tree of a local repository as it is.
+    """
+
+    repository: str
+    ref: str = "HEAD"
+    subdir: str = ""
+    dirty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTree:
+    """A clean checkout. `root` is the repository's top, `app_dir` the app's folder; `tree_hash` names the content."""
+
+    root: str
+    app_dir: str
+    tree_hash: str
+    commit: str | None
+    branch: str | None
+    ref: str
+    subject: str | None
+    author: str | None
+    dirty: bool
+
+
+PackageManager = Literal["npm", "pnpm", "yarn", "bun"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildPlan:
+    """What will be built and how, known before the build: framework, package manager, Node.js, build id."""
+
+    framework: Literal["nextjs", "node", "static"]
+    framework_version: str | None
+    manager: PackageManager
+    manager_version: str | None
+    install: tuple[str, ...]
+    command: tuple[str, ...]
+    node: str
+    lockfile: str
+    lockfile_sha256: str
+    build_id: BuildId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOutput:
+    """What the app's own build left. `built` is its end, in whole seconds since the epoch; `log` its kept output."""
+
+    root: str
+    app_dir: str
+    plan: BuildPlan
+    built: int
+    log: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedFile:
+    """One file that the server needs. `path` is its place in the artifact, `source` the file on this machine."""
+
+    path: str
+    source: str
+    size: int
+    symlink: str | None = None
+    time: Literal["content", "build"] = "content"
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSet:
+    """The closed set of files that the server needs, sorted by path, and how they are run and served.
+
+    `writable`, `assets` and `public` are as in `Manifest`.
+    """
+
+    root: str
+    entry: str
+    files: tuple[TracedFile, ...]
+    writable: Mapping[str, str] = field(default_factory=dict)
+    assets: Mapping[str, str] = field(default_factory=dict)
+    public: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()

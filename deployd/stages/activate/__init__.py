@@ -1,0 +1,1 @@
+"""Release -> Live: start, probe, flip, drain."""

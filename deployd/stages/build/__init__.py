@@ -1,0 +1,1 @@
+"""SourceTree -> BuildOutput: the app's own build, in a clean environment."""

@@ -1,0 +1,1 @@
+"""FileSet -> Artifact: manifest and content-addressed objects."""

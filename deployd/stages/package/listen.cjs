@@ -1,0 +1,180 @@
+/*
+ * Preloaded (`node --require`) into every release's server. It gives the server the listening socket that systemd
+ * holds, and makes stopping harmless:
+ *
+ *   listen   The first listen() on $PORT (or, for a server with a port of its own, on any port) takes descriptor 3.
+ *   SIGTERM  The listening descriptor is closed, nothing else: new connections wait in systemd's queue. What is under
+ *            way is answered with `Connection: close`. Idle connections are left to the web server, which closes them
+ *            first (a server that closes them loses the POST that is just on its way). Only when no connection is
+ *            left do the app's own SIGTERM handlers run.
+ *   idle     A release that is not current and has had no connection for $DEPLOYD_IDLE seconds drains and exits with
+ *            75; its socket stays, and the next request starts it again.
+ *
+ * Without LISTEN_FDS (a person runs the server by hand) it does nothing.
+ */
+"use strict";
+
+const fs = require("node:fs");
+const net = require("node:net");
+
+const FIRST_FD = 3;
+const KEEP_ALIVE_MS = 75_000; // far longer than the web server's 5 s: it must be the one who closes
+const IDLE_EXIT = 75;
+const QUIET_MS = 10_000; // a drain whose peer does not close its idle connections ends them after this long
+
+const inherited = Number(process.env.LISTEN_FDS) >= 1 && Number(process.env.LISTEN_PID) === process.pid;
+delete process.env.LISTEN_FDS;
+delete process.env.LISTEN_PID;
+delete process.env.LISTEN_FDNAMES;
+
+if (inherited) install();
+
+function install() {
+  const wanted = process.env.DEPLOYD_PORT || process.env.PORT;
+  const open = new Set();
+  const answering = new Set();
+  let server = null;
+  let draining = false;
+  let released = false; // the app's own SIGTERM handlers may run
+  let lastSeen = Date.now();
+  let whenDrained = null;
+
+  const listen = net.Server.prototype.listen;
+  net.Server.prototype.listen = function (...args) {
+    const port = portOf(args);
+    if (server !== null || port === null || (port !== Number(wanted) && !isFirstOwnPort(port))) {
+      return listen.apply(this, args);
+    }
+    server = this;
+    watch(this, port);
+    const callback = args.findLast((argument) => typeof argument === "function");
+    return listen.call(this, { fd: FIRST_FD }, callback);
+  };
+
+  // Port 0 is somebody's private channel (Next.js 13 has one), never what visitors ask.
+  function isFirstOwnPort(port) {
+    return port > 0;
+  }
+
+  function watch(target, port) {
+    target.address = () => ({ address: "127.0.0.1", family: "IPv4", port });
+    if (target.keepAliveTimeout !== undefined && target.keepAliveTimeout < KEEP_ALIVE_MS) {
+      target.keepAliveTimeout = KEEP_ALIVE_MS;
+    }
+    if (Number(process.env.DEPLOYD_INSTANCES) > 1 && target.maxRequestsPerSocket === 0) {
+      target.maxRequestsPerSocket = 100; // else pooled connections stay with the instance that was there first
+    }
+    target.prependListener("connection", (socket) => {
+      lastSeen = Date.now();
+      open.add(socket);
+      // A unix socket has no address; code that reads one finds the web server's.
+      Object.defineProperty(socket, "remoteAddress", { value: "127.0.0.1", configurable: true });
+      Object.defineProperty(socket, "remoteFamily", { value: "IPv4", configurable: true });
+      socket.once("close", () => {
+        lastSeen = Date.now();
+        open.delete(socket);
+        if (draining && open.size === 0) drained();
+      });
+    });
+    target.prependListener("request", (_request, response) => {
+      lastSeen = Date.now();
+      if (draining) response.shouldKeepAlive = false;
+      answering.add(response);
+      response.once("close", () => {
+        lastSeen = Date.now();
+        answering.delete(response);
+      });
+    });
+    const seconds = Number(process.env.DEPLOYD_IDLE);
+    if (seconds > 0 && !(Number(process.env.DEPLOYD_INSTANCES) > 1)) {
+      setInterval(() => exitWhenIdle(seconds * 1000), Math.min(seconds * 250, 15_000)).unref();
+    }
+  }
+
+  function exitWhenIdle(limit) {
+    if (draining || open.size > 0 || Date.now() - lastSeen < limit || isCurrent()) return;
+    drain(() => process.exit(IDLE_EXIT));
+  }
+
+  function isCurrent() {
+    try {
+      return fs.readFileSync(process.env.DEPLOYD_CURRENT, "utf8").trim() === process.env.DEPLOYD_RELEASE;
+    } catch {
+      return true; // not known: stay
+    }
+  }
+
+  function drain(then) {
+    whenDrained = then;
+    if (draining) return;
+    draining = true;
+    lastSeen = Date.now();
+    for (const response of answering) {
+      if (!response.headersSent) response.shouldKeepAlive = false;
+    }
+    const handle = server && server._handle;
+    if (handle) handle.close();
+    if (server) {
+      // The app may close its server itself, now or in its handler: the descriptor is closed already, and idle
+      // connections are not its business.
+      server.close = function (callback) {
+        if (typeof callback === "function") {
+          if (open.size === 0) setImmediate(callback);
+          else this.once("deployd:drained", () => callback());
+        }
+        return this;
+      };
+    }
+    if (open.size === 0) setImmediate(drained);
+    const timer = setInterval(() => {
+      if (open.size === 0) {
+        clearInterval(timer);
+        drained();
+      } else if (answering.size === 0 && Date.now() - lastSeen > QUIET_MS && server.closeIdleConnections) {
+        server.closeIdleConnections();
+      }
+    }, 500);
+  }
+
+  function drained() {
+    const then = whenDrained;
+    whenDrained = null;
+    if (then === null) return;
+    if (server) server.emit("deployd:drained");
+    then();
+  }
+
+  const emit = process.emit;
+  const sentinel = () => {}; // without a listener the signal would end the process
+  process.emit = function (event, ...args) {
+    if (event !== "SIGTERM" || released) return emit.call(this, event, ...args);
+    if (draining && whenDrained !== null) {
+      // A second SIGTERM: somebody is in a hurry.
+      released = true;
+      return handOver(args);
+    }
+    drain(() => {
+      released = true;
+      handOver(args);
+    });
+    return true;
+  };
+  process.on("SIGTERM", sentinel); // after emit is replaced: Node.js binds it when the first listener comes
+
+  function handOver(args) {
+    process.removeListener("SIGTERM", sentinel);
+    if (process.listenerCount("SIGTERM") === 0) process.exit(0);
+    return emit.call(process, "SIGTERM", ...args);
+  }
+}
+
+/* The TCP port that these listen() arguments ask for, or null for a path, a descriptor or a handle. */
+function portOf(args) {
+  const [first] = args;
+  if (typeof first === "object" && first !== null) {
+    return first.path !== undefined || first.fd !== undefined || first.port === undefined ? null : Number(first.port);
+  }
+  if (first === undefined || typeof first === "function") return 0;
+  const port = Number(first);
+  return Number.isInteger(port) ? port : null;
+}

@@ -1,0 +1,1 @@
+"""commit -> SourceTree: a clean checkout from a bare mirror."""

@@ -1,0 +1,1 @@
+"""Live -> Findings: what is live where, and what is wrong with it."""

@@ -1,0 +1,1 @@
+"""BuildOutput -> FileSet: the closed set of files that the server needs."""

@@ -1,0 +1,200 @@
+"""The listen shim in a real Node.js: it takes systemd's socket, drains, and goes idle without losing a request."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SHIM = Path(__file__).parents[2] / "deployd" / "stages" / "package" / "listen.cjs"
+SERVER = """
+const http = require("node:http");
+const server = http.createServer((request, response) => {
+  const wait = Number(new URL(request.url, "http://x").searchParams.get("wait") || 0);
+  setTimeout(() => response.end("hello " + request.socket.remoteAddress), wait);
+});
+LISTEN
+process.on("SIGTERM", () => { console.log("app handler"); server.close((e) => { console.log("closed", e); process.exit(143); }); });
+"""
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=20)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(str(self._path))
+
+
+class Served:
+    """A server process on a socket that this test holds, as systemd would."""
+
+    def __init__(self, folder: Path, *, listen: str, env: dict[str, str]) -> None:
+        self.path = folder / "x.sock"
+        self.connections: list[_Unix] = []
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.listener.listen(64)
+        script = folder / "server.cjs"
+        script.write_text(SERVER.replace("LISTEN", listen))
+        self.log = (folder / "log").open("w+")
+        self.env = {"PATH": os.environ["PATH"], "PORT": "3000"} | env
+        self.script = script
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        # sh sets LISTEN_PID to its own pid and becomes node, as systemd's exec does
+        fd = self.listener.fileno()
+        return subprocess.Popen(
+            ["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec node --require "$1" "$2"', "sh", SHIM, self.script],
+            env=self.env,
+            preexec_fn=lambda: os.dup2(fd, 3),
+            pass_fds=(3,),
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def connection(self) -> _Unix:
+        self.connections.append(_Unix(self.path))
+        return self.connections[-1]
+
+    def get(self, path: str = "/") -> tuple[int, str, str | None]:
+        connection = self.connection()
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        told = answer.status, answer.read().decode(), answer.getheader("Connection")
+        connection.close()
+        return told
+
+    def output(self) -> str:
+        self.log.seek(0)
+        return self.log.read()
+
+    def close(self) -> None:
+        for connection in self.connections:
+            connection.close()
+        self.process.kill()
+        self.process.wait()
+        self.listener.close()
+        self.log.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    made: list[Served] = []
+
+    def start(*, listen: str = "server.listen(Number(process.env.PORT));", **env: str) -> Served:
+        made.append(Served(tmp_path, listen=listen, env=env))
+        return made[-1]
+
+    yield start
+    for served in made:
+        served.close()
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "server.listen(3000);",
+        "server.listen('3000', 'localhost');",
+        "server.listen({port: 3000, host: '::'});",
+        "server.listen(3000, '0.0.0.0', 511, () => console.log(server.address().port));",
+        "server.listen(8123);",
+        "net = require('node:net').createServer().listen(0, () => server.listen(3000));",
+    ],
+)
+def test_server_takes_the_inherited_socket_however_it_listens(serve: Callable[..., Served], listen: str) -> None:
+    served = serve(listen=listen)
+
+    assert served.get() == (200, "hello 127.0.0.1", "keep-alive")
+
+
+def test_sigterm_answers_what_is_under_way_then_lets_the_app_stop(serve: Callable[..., Served]) -> None:
+    served = serve()
+    served.get()
+    answers: list[tuple[int, str, str | None]] = []
+    asking = threading.Thread(target=lambda: answers.append(served.get("/?wait=800")))
+    asking.start()
+    time.sleep(0.3)
+
+    served.process.send_signal(signal.SIGTERM)
+    asking.join()
+
+    assert answers == [(200, "hello 127.0.0.1", "close")]
+    assert served.process.wait(timeout=5) == 143
+    assert "app handler" in served.output()
+    assert "closed undefined" in served.output()
+
+
+def test_an_idle_connection_is_not_closed_under_a_request(serve: Callable[..., Served]) -> None:
+    served = serve()
+    connection = served.connection()
+    connection.request("GET", "/")
+    connection.getresponse().read()
+
+    served.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    connection.request("POST", "/", body=b"x")
+    answer = connection.getresponse()
+
+    assert (answer.status, answer.getheader("Connection")) == (200, "close")
+    answer.read()
+    assert served.process.wait(timeout=5) == 143
+
+
+def test_connections_made_after_sigterm_wait_for_the_next_process(serve: Callable[..., Served]) -> None:
+    served = serve()
+    served.get()
+    served.process.send_signal(signal.SIGTERM)
+    served.process.wait(timeout=5)
+
+    connection = served.connection()
+    connection.request("GET", "/")  # accepted by nobody, but queued
+    second = served.start()
+    try:
+        assert connection.getresponse().status == 200
+    finally:
+        second.kill()
+        second.wait()
+
+
+def test_a_release_that_is_not_current_exits_when_idle(serve: Callable[..., Served], tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("another")
+    served = serve(DEPLOYD_IDLE="0.6", DEPLOYD_RELEASE="mine", DEPLOYD_CURRENT=str(tmp_path / "id"))
+    served.get()
+
+    assert served.process.wait(timeout=5) == 75
+
+
+def test_the_current_release_never_exits_when_idle(serve: Callable[..., Served], tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("mine")
+    served = serve(DEPLOYD_IDLE="0.4", DEPLOYD_RELEASE="mine", DEPLOYD_CURRENT=str(tmp_path / "id"))
+    served.get()
+
+    with pytest.raises(subprocess.TimeoutExpired):
+        served.process.wait(timeout=2)
+
+
+def test_without_systemd_the_server_is_left_alone(tmp_path: Path) -> None:
+    script = tmp_path / "s.cjs"
+    script.write_text(
+        "const s = require('node:http').createServer().listen(0, () => { console.log(s.address().port > 0); s.close(); });"
+    )
+
+    done = subprocess.run(["node", "--require", SHIM, script], capture_output=True, text=True, check=True, timeout=20)
+
+    assert done.stdout.strip() == "true"

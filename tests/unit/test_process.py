@@ -1,0 +1,108 @@
+"""The one door to other programs: clean environment, limits that hold, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from deployd import process
+from deployd.errors import CancelledError, CommandError
+
+
+def test_output_and_exit_code_come_back() -> None:
+    done = process.run(["sh", "-c", "echo out; echo err >&2; exit 3"], check=False)
+
+    assert (done.returncode, done.text, done.error_text) == (3, "out\n", "err")
+
+
+def test_a_failure_names_the_command_and_its_last_lines() -> None:
+    with pytest.raises(CommandError) as caught:
+        process.run(["sh", "-c", "echo 'it broke' >&2; exit 3"])
+
+    assert "exited with 3" in caught.value.what
+    assert caught.value.details == "it broke"
+
+
+def test_a_missing_program_is_named() -> None:
+    with pytest.raises(CommandError, match="no-such-program") as caught:
+        process.run(["no-such-program"])
+
+    assert caught.value.code == "command-missing"
+
+
+def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN_OF_MINE", "x")
+
+    assert set(process.run(["env"], env={"GIVEN": "1"}).text.split()) == {
+        f"PATH={os.environ['PATH']}", f"HOME={os.environ['HOME']}", "LANG=C.UTF-8", "GIVEN=1",
+    }  # fmt: skip
+
+
+def test_stdin_is_given_or_closed() -> None:
+    assert process.run(["cat"], stdin=b"x" * 300_000).stdout == b"x" * 300_000
+    assert process.run(["cat"]).stdout == b""
+
+
+def test_lines_come_as_they_are_written() -> None:
+    seen: list[tuple[str, float]] = []
+
+    process.run(
+        ["sh", "-c", "echo one; sleep 0.4; printf 'two\\nthree' >&2"],
+        on_line=lambda line: seen.append((line, time.monotonic())),
+    )
+
+    assert [line for line, _ in seen] == ["one", "two", "three"]
+    assert seen[1][1] - seen[0][1] > 0.3
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within two seconds."""
+    return any(not alive(pid) or time.sleep(0.05) for _ in range(40))
+
+
+def test_a_time_limit_ends_the_whole_group() -> None:
+    pids: list[int] = []
+
+    with pytest.raises(CommandError) as caught:
+        process.run(
+            ["sh", "-c", "trap '' TERM; sleep 60 & echo $!; wait; sleep 60"],
+            timeout=0.5, on_line=lambda line: pids.append(int(line)),
+        )  # fmt: skip
+
+    assert caught.value.code == "command-timeout"
+    assert gone(pids[0])
+
+
+def test_cancel_ends_the_whole_group() -> None:
+    cancel = threading.Event()
+    pids: list[int] = []
+
+    def on_line(line: str) -> None:
+        pids.append(int(line))
+        cancel.set()
+
+    with pytest.raises(CancelledError):
+        process.run(["sh", "-c", "sleep 60 & echo $!; wait"], cancel=cancel, on_line=on_line)
+
+    assert gone(pids[0])
+
+
+def test_a_grandchild_that_keeps_the_pipe_does_not_hang_us() -> None:
+    started = time.monotonic()
+
+    done = process.run(["sh", "-c", "sleep 5 & echo started"], timeout=20)
+
+    assert done.text == "started\n"
+    assert time.monotonic() - started < 3
