@@ -1,0 +1,31 @@
+"""argv -> argv under limits: a systemd scope where systemd runs, and always a lower priority than the rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SHARE_OF_MEMORY = 0.8
+_TASKS = 4096
+
+
+def limited(argv: Sequence[str], *, memory: int | None, cpus: float | None) -> tuple[tuple[str, ...], str | None]:
+    """The argv to run instead, and a warning where a limit cannot be held. `memory` in bytes, `cpus` in cores."""
+    polite = ("nice", "-n", "10", *argv)
+    if os.geteuid() == 0 and Path("/run/systemd/system").is_dir() and shutil.which("systemd-run"):
+        wanted = memory or int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _SHARE_OF_MEMORY)
+        properties = [f"MemoryMax={wanted}", "MemorySwapMax=0", f"TasksMax={_TASKS}", "CPUWeight=50"]
+        if cpus:
+            properties.append(f"CPUQuota={int(cpus * 100)}%")
+        words = [word for name in properties for word in ("--property", name)]
+        return ("systemd-run", "--scope", "--quiet", "--collect", *words, "--", *polite), None
+    if cpus and shutil.which("taskset"):
+        cores = sorted(os.sched_getaffinity(0))[: max(1, int(cpus))]
+        polite = ("taskset", "--cpu-list", ",".join(map(str, cores)), *polite)
+    warning = "build.memory is not held: no systemd runs on this machine" if memory else None
+    return polite, warning

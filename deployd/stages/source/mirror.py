@@ -1,0 +1,106 @@
+"""repository -> bare mirror: kept by deployd, fetched under a lock, and refs resolved in it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deployd.errors import CommandError, SourceError
+from deployd.stages.source import git
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A bare repository that holds what `repository` had when it was last fetched."""
+
+    git_dir: Path
+    repository: str
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def fetch(
+    repository: str, *, mirrors: Path, wanted: str | None = None, cancel: threading.Event | None = None
+) -> Mirror:
+    """Bring a repository's mirror up to date; `wanted` is a commit that must be in it. Raises SourceError."""
+    repository = git.checked_repository(repository)
+    name = hashlib.sha256(repository.encode(errors="surrogateescape")).hexdigest()[:24]
+    mirror = Mirror(mirrors / f"{name}.git", repository)
+    mirrors.mkdir(parents=True, exist_ok=True)
+    with _locked(mirrors / f"{name}.lock"):
+        if not (mirror.git_dir / "HEAD").exists():
+            git.run("init", "--quiet", "--bare", "--", str(mirror.git_dir))
+        specs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/deployd/HEAD"]
+        try:
+            _fetch(mirror, specs, prune=True, cancel=cancel)
+            if wanted and not has(mirror, wanted):
+                _fetch(mirror, [f"+{wanted}:refs/deployd/{wanted}"], prune=False, cancel=cancel)
+        except CommandError as error:
+            raise SourceError(
+                f"{repository} could not be fetched",
+                code="fetch-failed",
+                details=error.details,
+                fix="try `git ls-remote` with that address as the same user",
+            ) from error
+    return mirror
+
+
+def _fetch(mirror: Mirror, specs: list[str], *, prune: bool, cancel: threading.Event | None) -> None:
+    options = ["--quiet", "--force", "--no-tags", "--no-recurse-submodules", *(["--prune"] if prune else [])]
+    # gc.auto: a checkout may be reading the mirror; --update-head-ok: the mirror's own HEAD means nothing
+    git.run(
+        "-c", "gc.auto=0", "fetch", *options, "--update-head-ok", "--", mirror.repository, *specs,
+        git_dir=mirror.git_dir, cancel=cancel,
+    )  # fmt: skip
+
+
+def has(mirror: Mirror, commit: str) -> bool:
+    """Whether a commit is in the mirror."""
+    return git.run("cat-file", "-e", f"{commit}^{{commit}}", git_dir=mirror.git_dir, check=False).returncode == 0
+
+
+def resolve(mirror: Mirror, ref: str) -> str:
+    """The full commit id of a branch, tag or commit; raises SourceError."""
+    ref = git.checked_ref(ref)
+    candidates = ["refs/deployd/HEAD"] if ref == "HEAD" else [f"refs/heads/{ref}", f"refs/tags/{ref}", ref]
+    for candidate in candidates:
+        commit = commit_of(candidate, git_dir=mirror.git_dir)
+        if commit:
+            return commit
+    raise SourceError(
+        f"{mirror.repository} has no branch, tag or commit {ref!r}",
+        code="ref-unknown",
+        fix="see `git branch -a` and `git tag`; a commit must be on a branch or tag that was pushed",
+    )
+
+
+def commit_of(ref: str, *, git_dir: Path | None = None, cwd: Path | None = None) -> str | None:
+    """The full commit id that `ref` names in a repository, or None."""
+    done = git.run(
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        f"{ref}^{{commit}}",
+        git_dir=git_dir,
+        cwd=cwd,
+        check=False,
+    )
+    return done.text.strip() if done.returncode == 0 and done.text.strip() else None

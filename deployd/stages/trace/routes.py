@@ -1,0 +1,59 @@
+"""Next.js's route manifests -> Rules: which files the web server may serve past the app without changing an answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """`serves_assets`: `_next/static` needs nothing of the app. `serves_public`: neither do the files of `public`."""
+
+    base_path: str
+    serves_assets: bool
+    serves_public: bool
+
+
+def read(dist: Path) -> Rules:
+    """Read `.next`'s manifests: middleware, headers, redirects and early rewrites come before public files."""
+    manifest = _json(dist / "routes-manifest.json")
+    base_path = str(manifest.get("basePath") or "")
+    headers = manifest.get("headers") or []
+    rewrites = manifest.get("rewrites") or []
+    early = rewrites.get("beforeFiles", []) if isinstance(rewrites, dict) else []
+    redirects = [rule for rule in manifest.get("redirects") or [] if not rule.get("internal")]
+    sample = f"{base_path}/_next/static/chunks/x.js"
+    return Rules(
+        base_path=base_path,
+        serves_assets=not any(_matches(rule, sample) for rule in headers),
+        serves_public=not (headers or early or redirects or _has_middleware(dist)),
+    )
+
+
+def _has_middleware(dist: Path) -> bool:
+    if (_json(dist / "server" / "middleware-manifest.json").get("middleware")) or {}:
+        return True
+    functions = _json(dist / "server" / "functions-config-manifest.json").get("functions") or {}
+    return any(name in ("/_middleware", "/middleware", "/proxy", "/_proxy") for name in functions)
+
+
+def _matches(rule: dict[str, Any], path: str) -> bool:
+    pattern = str(rule.get("regex", ".*")).replace("(?<", "(?P<").replace("(?P<!", "(?<!").replace("(?P<=", "(?<=")
+    try:
+        return re.search(pattern, path) is not None
+    except re.error:
+        return True  # not understood: the app answers
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return data if isinstance(data, dict) else {}
