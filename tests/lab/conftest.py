@@ -1,0 +1,57 @@
+"""Labs for the tests: `shared_lab` is one for the whole session; `make_lab` makes others, gone when the test ends.
+
+Labs are named `test-<pid>-...`, so what a killed session left is found and taken down by the next.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from deployd import lab
+
+_OURS = re.compile(r"test-([0-9]+)(?:-.*)?")
+SHARED_HOSTS = 2
+
+
+def _sweep() -> None:
+    for name in lab.existing():
+        match = _OURS.fullmatch(name)
+        if match and (int(match[1]) == os.getpid() or not Path("/proc", match[1]).exists()):
+            lab.down(name)
+
+
+@pytest.fixture(scope="session")
+def lab_names():
+    """Names for labs that this session may make; every one of them is down afterwards, whatever happened."""
+    if os.geteuid() != 0:
+        pytest.skip("the lab needs root")
+    _sweep()
+    try:
+        yield (f"test-{os.getpid()}-{number}" for number in count())
+    finally:
+        _sweep()
+
+
+@pytest.fixture(scope="session")
+def shared_lab(lab_names):
+    """A running lab of two hosts (web1, web2). Tests bootstrap them once and share them: leave them as you met them."""
+    return lab.up(f"test-{os.getpid()}", hosts=SHARED_HOSTS)
+
+
+@pytest.fixture
+def make_lab(lab_names):
+    """`make_lab(hosts=1, disk=None)` makes a lab of bare hosts for one test."""
+    made = []
+
+    def make(hosts=1, **wishes):
+        made.append(next(lab_names))
+        return lab.up(made[-1], hosts=hosts, **wishes)
+
+    yield make
+    for name in made:
+        lab.down(name)
