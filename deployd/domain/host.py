@@ -27,6 +27,15 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostedApp:
+    """An app in an environment that a host has; `current` is None before its first flip."""
+
+    app: str
+    environment: str
+    current: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What a host's helper reports: sizes in bytes, `libc` is `glibc` or `musl`, `cpu` is `x64` or `arm64`."""
 
@@ -43,3 +52,10 @@ class Facts:
     web: str | None
     runtimes: tuple[str, ...]
     time: float
+    os_version: str = ""
+    inodes_free: int | None = None
+    python: str = ""
+    apps: tuple[HostedApp, ...] = ()
+    web_running: bool | None = None
+    port_80: str | None = None
+    incoming: int = 0

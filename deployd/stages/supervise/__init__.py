@@ -1,1 +1,8 @@
-"""Live -> Findings: what is live where, and what is wrong with it."""
+"""Live -> Findings: what is live where, what it says, and what may go. It finds; rollouts act."""
+
+from deployd.stages.supervise import retention
+from deployd.stages.supervise.follow import logs
+from deployd.stages.supervise.retention import prune
+from deployd.stages.supervise.status import HostStatus, status
+
+__all__ = ["HostStatus", "logs", "prune", "retention", "status"]

@@ -1,0 +1,167 @@
+"""`host check`: a host comes in, findings go out, each with its fix. It never raises what it finds."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from deployd import paths
+from deployd.domain.quantity import format_duration, format_size
+from deployd.errors import HostError, HostKeyError
+from deployd.hosts import keys
+from deployd.hosts.helper import PROTOCOL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from deployd.domain.host import Facts, Host
+    from deployd.domain.ids import HostName
+    from deployd.hosts.helper import Helper
+    from deployd.hosts.pool import Pool
+
+Level = Literal["ok", "warn", "error"]
+
+_SKEW_WARN, _SKEW_ERROR = 2.0, 60.0
+_DISK_WARN, _DISK_ERROR = 2 << 30, 256 << 20
+_INODES_WARN = 20_000
+_SYSTEMD = 249  # Ubuntu 22.04's
+_PYTHON = (3, 10)
+_RSYNC = (3, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. `fix` says what to do when it is not `ok`."""
+
+    host: HostName
+    level: Level
+    what: str
+    fix: str | None = None
+
+
+def check(host: Host, pool: Pool) -> tuple[Finding, ...]:
+    """Look at a host from the wire up; stops where the rest cannot be asked."""
+    return tuple(_check(host, pool))
+
+
+def _check(host: Host, pool: Pool) -> Iterator[Finding]:
+    def finding(level: Level, what: str, fix: str | None = None) -> Finding:
+        return Finding(host=host.name, level=level, what=what, fix=fix)
+
+    bootstrap = f"run `deployd host bootstrap {host.name}`"
+    started = time.monotonic()
+    try:
+        helper = pool.helper(host.name)
+    except HostError as error:
+        if isinstance(error, HostKeyError) or error.code == "ssh-auth-failed":
+            yield finding("ok", f"{host.address} port {host.port} answers")
+        yield finding("error", error.what, error.fix)
+        return
+    took = format_duration(time.monotonic() - started)
+    yield finding("ok", f"{host.address} port {host.port} answers; logged in as deployd in {took}")
+    yield finding("ok", f"it shows the pinned host key {keys.fingerprint(host.host_key)}")
+    before = time.time()
+    try:
+        facts = helper.facts()
+    except HostError as error:
+        yield finding("error", error.what, error.fix)
+        return
+    skew = facts.time - (before + time.time()) / 2
+    for look in (_versions, _web, _room):
+        yield from look(facts, finding, bootstrap)
+    yield _clock(skew, finding)
+    yield from _locks(helper, facts, finding)
+
+
+def _versions(facts: Facts, finding: Callable[..., Finding], bootstrap: str) -> Iterator[Finding]:
+    """The helper and what it stands on."""
+    yield finding("ok", f"helper version {facts.helper} (this deployd speaks {PROTOCOL})")
+    if facts.rsync is None:
+        yield finding("error", "rsync is not installed", bootstrap)
+    else:
+        old = _numbers(facts.rsync)[:2] < _RSYNC
+        yield finding("warn" if old else "ok", f"rsync {facts.rsync}", "use rsync 3.2 or later" if old else None)
+    old = facts.systemd < _SYSTEMD
+    yield finding(
+        "error" if old else "ok",
+        f"{facts.os} {facts.os_version}, systemd {facts.systemd}, {facts.cpu}, {facts.libc} {facts.libc_version}",
+        "use Debian 12 or later, or Ubuntu 22.04 or later" if old else None,
+    )
+    old = _numbers(facts.python)[:2] < _PYTHON
+    yield finding("error" if old else "ok", f"python {facts.python}", "use python 3.10 or later" if old else None)
+
+
+def _web(facts: Facts, finding: Callable[..., Finding], bootstrap: str) -> Iterator[Finding]:
+    """The web server's version, and whether it runs and has its port."""
+    pinned = _pinned_web()
+    if facts.web is None:
+        yield finding("error", "the web server is not installed", bootstrap)
+    elif facts.web != pinned:
+        yield finding("warn", f"web server {facts.web}; this deployd pins {pinned}", bootstrap)
+    else:
+        yield finding("ok", f"web server {facts.web}")
+    if facts.web_running is False:
+        yield finding(
+            "error", "the web server does not run", "see `journalctl -u deployd-web` there, then " + bootstrap
+        )
+    if facts.port_80 is not None and facts.port_80 != "deployd":
+        yield finding(
+            "error",
+            f"port 80 is not the web server's: {facts.port_80}",
+            "stop what has it (`ss -ltnp` there names it), then " + bootstrap,
+        )
+
+
+def _room(facts: Facts, finding: Callable[..., Finding], _bootstrap: str) -> Iterator[Finding]:
+    """Disk and inodes."""
+    level: Level = "error" if facts.disk_free < _DISK_ERROR else "warn" if facts.disk_free < _DISK_WARN else "ok"
+    room = "free space: `deployd prune`, smaller `keep` in deployd.toml, or a larger disk"
+    yield finding(level, f"{format_size(facts.disk_free)} of disk free", None if level == "ok" else room)
+    if facts.inodes_free is not None:
+        few = facts.inodes_free < _INODES_WARN
+        yield finding("warn" if few else "ok", f"{facts.inodes_free} inodes free", room if few else None)
+    if facts.incoming:
+        yield finding(
+            "warn",
+            f"{facts.incoming} broken transfers lie in incoming/",
+            "release again, and they go on; old ones go with `deployd prune`",
+        )
+
+
+def _clock(skew: float, finding: Callable[..., Finding]) -> Finding:
+    size = abs(skew)
+    level: Level = "error" if size > _SKEW_ERROR else "warn" if size > _SKEW_WARN else "ok"
+    fix = None if level == "ok" else "let both machines keep time: `timedatectl set-ntp true`"
+    return finding(level, f"its clock is {skew:+.2f} s from this machine's", fix)
+
+
+def _locks(helper: Helper, facts: Facts, finding: Callable[..., Finding]) -> Iterator[Finding]:
+    """Which apps are there, and who holds them."""
+    from deployd.domain.ids import AppName, EnvironmentName
+
+    for one in facts.apps:
+        live = one.current or "nothing yet"
+        try:
+            holder = helper.holder(AppName.parse(one.app), EnvironmentName.parse(one.environment))
+        except HostError as error:
+            yield finding("error", f"{one.app} {one.environment}: {error.what}", error.fix)
+            continue
+        if holder.held:
+            yield finding(
+                "warn",
+                f"{one.app} {one.environment}: live {live}; held by {holder.owner} since {holder.since}",
+                "wait for that rollout; when nobody runs it any more: `deployd unlock`",
+            )
+        else:
+            yield finding("ok", f"{one.app} {one.environment}: live {live}")
+
+
+def _pinned_web() -> str:
+    data: dict[str, Any] = json.loads((paths.data_dir("playbooks") / "files" / "web.json").read_text())
+    return str(data["version"])
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -1,0 +1,385 @@
+"""One host's helper as typed calls: values come in, a verb runs on the host, a frozen value or a HostError comes back.
+
+Every error names the host, what is live there as far as is known, and what to do. Any call may be repeated.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from deployd.errors import HostError, UnreachableError
+from deployd.hosts import causes, refusals, replies, verbs
+from deployd.hosts.transport import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import BinaryIO
+
+    from deployd.domain.artifact import Manifest, Provenance
+    from deployd.domain.host import Facts
+    from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId, RuntimeName
+    from deployd.domain.options import Probe, Run
+    from deployd.domain.secret import Secret
+    from deployd.hosts.transport import Stream, Transport
+
+_T = TypeVar("_T")
+
+PROTOCOL = 1
+_QUICK = 60.0
+# Below this the time to send it is less than that of a helper started anew, which takes gzip.
+_PLAIN = 500_000
+_LONG = 900.0  # hashing and syncing gigabytes on a slow disk
+
+
+def pack(manifest: Manifest, runtime: RuntimeName) -> bytes:
+    """The stdin of `begin`, made once for every host of a fleet. A large one is gzip."""
+    text = json.dumps({"manifest": manifest.to_json(), "runtime": runtime}, separators=(",", ":")).encode()
+    return text if len(text) < _PLAIN else gzip.compress(text, compresslevel=1, mtime=0)
+
+
+class Helper:
+    """The helper of one host. Threads may share it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self._live: dict[tuple[str, str], str] = {}
+
+    @property
+    def name(self) -> HostName:
+        """The host's name."""
+        return self.transport.name
+
+    # the host itself
+
+    def facts(self) -> Facts:
+        """What the host is. Raises `helper-old` when its helper speaks another version."""
+        found = self._ask(verbs.facts(), parse=replies.facts)
+        if found.helper != PROTOCOL:
+            raise HostError(
+                f"{self.name} has a helper of version {found.helper}, and this deployd speaks version {PROTOCOL}",
+                code="helper-old",
+                host=self.name,
+                live="unchanged",
+                fix=f"run `deployd host bootstrap {self.name}` with this deployd",
+            )
+        return found
+
+    def runtime_begin(self, runtime: RuntimeName) -> replies.RuntimeBegun:
+        """Whether a runtime is there; makes its incoming folder if not."""
+        return self._ask(verbs.runtime_begin(runtime), parse=replies.RuntimeBegun.from_json)
+
+    def runtime_seal(self, runtime: RuntimeName, *, sha256: str, size: int) -> bool:
+        """Check and install the runtime that arrived."""
+        document = {"sha256": sha256, "size": size}
+        return self._ask(verbs.runtime_seal(runtime), document, timeout=_LONG, parse=lambda data: bool(data["sealed"]))
+
+    # an app's lock and configuration
+
+    def hold(self, app: AppName, environment: EnvironmentName, *, owner: str, rollout: str, wait: float = 0) -> Lease:
+        """Take the app's lock on this host; it is free when the lease is closed, or this process ends.
+
+        Raises HostLockedError when another holds it for longer than `wait` seconds.
+        """
+        argv = verbs.hold(app, environment, wait=wait)
+        stream = self.transport.open(argv)
+        try:
+            stream.write(json.dumps({"owner": owner, "rollout": rollout}).encode() + b"\n")
+            line = next(iter(stream.lines(timeout=_QUICK + wait)), b"")
+            data = self._reply(argv, stream.exit, line, b"")
+            return Lease(stream, host=self.name, epoch=int(data["epoch"]), current=data.get("current"))
+        except BaseException:
+            stream.close()
+            raise
+
+    def holder(self, app: AppName, environment: EnvironmentName) -> replies.Holder:
+        """Who has the app's lock."""
+        return self._ask(verbs.holder(app, environment), parse=replies.Holder.from_json)
+
+    def unlock(self, app: AppName, environment: EnvironmentName) -> None:
+        """End whoever has the app's lock: what he may still send is refused."""
+        self._ask(verbs.unlock(app, environment), parse=_nothing)
+
+    def configure(
+        self, app: AppName, environment: EnvironmentName, *, run: Run, check: bool = False
+    ) -> tuple[str, ...]:
+        """Make units and site; returns what changed, or with `check` what would: `units`, `site`."""
+        argv = verbs.configure(app, environment, check=check)
+        return self._ask(argv, verbs.run_document(run), parse=lambda data: tuple(data["changed"]))
+
+    # a release: ship, start, flip
+
+    def begin(self, app: AppName, environment: EnvironmentName, release: ReleaseId, *, packed: bytes) -> replies.Begun:
+        """Compare a release with what the host has; `packed` is from `pack`."""
+        begun = self._ask(verbs.begin(app, environment, release), packed, timeout=_LONG, parse=replies.Begun.from_json)
+        self._saw(app, environment, begun.current)
+        return begun
+
+    def seal(
+        self, app: AppName, environment: EnvironmentName, release: ReleaseId, *, provenance: Provenance
+    ) -> replies.Sealed:
+        """Have the host verify what arrived and lay the release out."""
+        document = {"provenance": {name: getattr(provenance, name) for name in provenance.__dataclass_fields__}}
+        return self._ask(verbs.seal(app, environment, release), document, timeout=_LONG, parse=replies.Sealed.from_json)
+
+    def env(
+        self, app: AppName, environment: EnvironmentName, release: ReleaseId, *, variables: Mapping[str, Secret]
+    ) -> None:
+        """Write the release's variables. They go by stdin only."""
+        document = {"variables": {key: value.reveal() for key, value in variables.items()}}
+        self._ask(verbs.env(app, environment, release), document, parse=_nothing)
+
+    def start(self, app: AppName, environment: EnvironmentName, release: ReleaseId) -> None:
+        """Start the release's socket and instances."""
+        self._ask(verbs.start(app, environment, release), timeout=_QUICK * 2, parse=_nothing)
+
+    def probe(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        release: ReleaseId,
+        *,
+        probe: Probe,
+        cancel: threading.Event | None = None,
+    ) -> replies.Probed:
+        """Ask the release by its own socket until it is healthy. Raises ProbeError."""
+        return self._probe(verbs.probe(app, environment, release), probe, cancel)
+
+    def probe_web(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        release: ReleaseId,
+        *,
+        probe: Probe,
+        cancel: threading.Event | None = None,
+    ) -> replies.Probed:
+        """Ask for the release through the host's web server. Raises ProbeError."""
+        return self._probe(verbs.probe_web(app, environment, release), probe, cancel)
+
+    def _probe(self, argv: verbs.Argv, probe: Probe, cancel: threading.Event | None) -> replies.Probed:
+        wait = probe.timeout + probe.request_timeout * (2 + len(probe.warm)) + _QUICK
+        return self._ask(argv, verbs.probe_document(probe), timeout=wait, cancel=cancel, parse=replies.Probed.from_json)
+
+    def flip(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        release: ReleaseId,
+        *,
+        expect: ReleaseId | None,
+        epoch: int,
+    ) -> replies.Flipped:
+        """Make the release current. Refused when another is current than `expect`, or a newer rollout holds the app."""
+        return self._flip(app, environment, verbs.flip(app, environment, release, expect=expect, epoch=epoch))
+
+    def unflip(
+        self, app: AppName, environment: EnvironmentName, *, to: ReleaseId | None, epoch: int
+    ) -> replies.Flipped:
+        """Make an earlier release current again."""
+        return self._flip(app, environment, verbs.unflip(app, environment, to=to, epoch=epoch))
+
+    def _flip(self, app: AppName, environment: EnvironmentName, argv: verbs.Argv) -> replies.Flipped:
+        flipped = self._ask(argv, parse=lambda data: replies.Flipped.from_json(data, host=self.name))
+        self._saw(app, environment, flipped.current)
+        return flipped
+
+    def stop(self, app: AppName, environment: EnvironmentName, release: ReleaseId) -> None:
+        """Stop a release's instances without waiting for them to finish what they have."""
+        self._ask(verbs.stop(app, environment, release), parse=_nothing)
+
+    def restart(self, app: AppName, environment: EnvironmentName) -> None:
+        """Restart the current release's instances, one at a time."""
+        self._ask(verbs.restart(app, environment), timeout=_LONG, parse=_nothing)
+
+    # what is there
+
+    def status(self, app: AppName, environment: EnvironmentName) -> replies.AppStatus:
+        """What is live, and what is kept."""
+        status = self._ask(verbs.status(app, environment), parse=replies.AppStatus.from_json)
+        self._saw(app, environment, status.current)
+        return status
+
+    def prune(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        keep: Sequence[ReleaseId],
+        protect: Sequence[ReleaseId] = (),
+    ) -> replies.Pruned:
+        """Remove every release that is not in `keep` or `protect`, current, or in use."""
+        document = {"keep": list(keep), "protect": list(protect)}
+        return self._ask(verbs.prune(app, environment), document, timeout=_LONG, parse=replies.Pruned.from_json)
+
+    def discard(self, app: AppName, environment: EnvironmentName, release: ReleaseId) -> bool:
+        """Remove one release that never was live, and what arrived of it; False when it was not there."""
+        argv = verbs.discard(app, environment, release)
+        return self._ask(argv, timeout=_LONG, parse=lambda data: bool(data.get("discarded", True)))
+
+    def remove_app(self, app: AppName, environment: EnvironmentName) -> None:
+        """Take the app in this environment off the host."""
+        self._ask(verbs.remove_app(app, environment), timeout=_LONG, parse=_nothing)
+
+    # streams
+
+    def logs(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        release: ReleaseId | None = None,
+        lines: int | None = 100,
+        since: str | None = None,
+        follow: bool = False,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[replies.LogLine]:
+        """What the app's instances wrote, oldest first. Closing the iterator ends the far side."""
+        argv = verbs.logs(app, environment, release=release, lines=lines, since=since, follow=follow)
+        stream = self.transport.open(argv)
+        try:
+            if not follow:
+                stream.end_input()
+            for line in stream.lines(cancel=cancel, timeout=None if follow else _LONG):
+                data = self._parsed(argv, stream.exit, line, b"")
+                if data.get("ok") is False:
+                    raise refusals.refusal(data, host=self.name)
+                if "message" in data:
+                    yield replies.LogLine.from_json(data, host=self.name)
+            if stream.exit == UNKNOWN:
+                raise self._lost(argv)
+        finally:
+            stream.close()
+
+    def exec(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        argv: Sequence[str],
+        *,
+        stdin: BinaryIO | None,
+        stdout: BinaryIO,
+        stderr: BinaryIO,
+        cancel: threading.Event | None = None,
+    ) -> int:
+        """Run a command in the current release's environment, as the app's user; returns its exit code."""
+        stream = self.transport.open(verbs.execute(app, environment, argv))
+        try:
+            if stdin is None:
+                stream.end_input()
+            else:
+                threading.Thread(target=_feed, args=(stdin, stream), daemon=True, name=f"exec-{self.name}").start()
+            for name, data in stream.chunks(cancel=cancel):
+                target = stdout if name == "stdout" else stderr
+                target.write(data)
+                target.flush()
+            if stream.exit == UNKNOWN:
+                raise self._lost(("exec", app, environment))
+            return stream.exit
+        finally:
+            stream.close()
+
+    # one call
+
+    def _ask(
+        self,
+        argv: verbs.Argv,
+        stdin: Mapping[str, Any] | bytes | None = None,
+        *,
+        parse: Callable[[Mapping[str, Any]], _T],
+        timeout: float = _QUICK,
+        cancel: threading.Event | None = None,
+    ) -> _T:
+        document = stdin if isinstance(stdin, bytes) or stdin is None else json.dumps(stdin).encode()
+        try:
+            reply = self.transport.call(argv, stdin=document, timeout=timeout, cancel=cancel)
+        except UnreachableError as error:
+            seen = self._seen(argv)
+            raise (error.but(live=f"{seen} when last asked") if seen else error) from error
+        if reply.document is None:
+            data = self._reply(argv, reply.exit, reply.stdout, reply.stderr)
+        else:
+            data = self._checked(argv, reply.document)
+        try:
+            return parse(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            said = json.dumps(dict(data)).encode()
+            doing = " ".join(argv[:4])
+            raise refusals.no_reply(reply.exit, said, f"{error!r}".encode(), host=self.name, doing=doing) from error
+
+    def _reply(self, argv: verbs.Argv, exit_code: int, stdout: bytes, stderr: bytes) -> Mapping[str, Any]:
+        if exit_code == UNKNOWN and not stdout:
+            raise self._lost(argv)
+        return self._checked(argv, self._parsed(argv, exit_code, stdout, stderr))
+
+    def _checked(self, argv: verbs.Argv, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        if data.get("ok") is not True:
+            error = refusals.refusal(data, host=self.name)
+            seen = self._seen(argv)
+            raise error.but(live=seen) if seen and not data.get("live") else error
+        return data
+
+    def _parsed(self, argv: verbs.Argv, exit_code: int, stdout: bytes, stderr: bytes) -> Mapping[str, Any]:
+        try:
+            data = json.loads(stdout)
+        except ValueError as error:
+            doing = " ".join(argv[:4])
+            raise refusals.no_reply(exit_code, stdout, stderr, host=self.name, doing=doing) from error
+        if not isinstance(data, dict):
+            raise refusals.no_reply(exit_code, stdout, stderr, host=self.name, doing=" ".join(argv[:4]))
+        return data
+
+    def _lost(self, argv: Sequence[str]) -> UnreachableError:
+        return causes.lost(
+            self.name, address=self.transport.address, doing=" ".join(argv[:4]), live=self._seen(tuple(argv))
+        )
+
+    def _saw(self, app: AppName, environment: EnvironmentName, current: ReleaseId | None) -> None:
+        if current:
+            self._live[app, environment] = current
+        else:
+            self._live.pop((app, environment), None)
+
+    def _seen(self, argv: verbs.Argv) -> str | None:
+        return self._live.get((argv[1], argv[2])) if len(argv) > 2 else None  # noqa: PLR2004 - verb, app, environment
+
+
+class Lease:
+    """An app's lock on one host, held while this is open. `epoch` goes with every flip."""
+
+    def __init__(self, stream: Stream, *, host: HostName, epoch: int, current: str | None) -> None:
+        self.host = host
+        self.epoch = epoch
+        self.current = replies.release_or_none(current)
+        self.since = time.time()
+        self._stream = stream
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone, and with it the lock."""
+        return not self._stream.alive
+
+    def close(self) -> None:
+        """Free the lock; safe to repeat."""
+        self._stream.end_input()
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _nothing(_data: Mapping[str, Any]) -> None:
+    return None
+
+
+def _feed(source: BinaryIO, stream: Stream) -> None:
+    read = getattr(source, "read1", source.read)
+    while data := read(65536):
+        stream.write(data)
+    stream.end_input()

@@ -1,0 +1,100 @@
+"""The helper's refusals as errors: a reply's JSON (or what came instead of one) comes in, a HostError goes out."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from deployd.errors import HostError, HostLockedError, ProbeError
+from deployd.hosts import causes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deployd.domain.ids import HostName
+
+_CLASSES: Mapping[str, type[HostError]] = {"lock-held": HostLockedError, "probe-failed": ProbeError}
+NOTHING_LIVE = "nothing: no release was live there yet"
+_NOT_FOUND = 127
+
+
+def refusal(data: Mapping[str, Any], *, host: HostName) -> HostError:
+    """The error of a reply that says `"ok": false`."""
+    code = str(data.get("code") or "host-failed")
+    kind = _CLASSES.get(code, HostError)
+    details = data.get("details")
+    what = str(data.get("what") or code)
+    return kind(
+        what if host in what else f"{host}: {what}",
+        code=code,
+        host=host,
+        live=str(data["live"]) if data.get("live") else NOTHING_LIVE,
+        details=probe_details(details) if kind is ProbeError and isinstance(details, dict) else render(details),
+        fix=str(data.get("fix") or f"see `deployd host check {host}`"),
+        retryable=code in {"lock-held", "disk-full"},
+    )
+
+
+def no_reply(exit_code: int, stdout: bytes, stderr: bytes, *, host: HostName, doing: str) -> HostError:
+    """The error when something else than the helper's JSON came."""
+    said = (stdout + b"\n" + stderr).decode(errors="replace").strip()[-2000:]
+    missing = exit_code == _NOT_FOUND
+    return HostError(
+        f"{host} has no working deployd helper: `{doing}` "
+        + ("was not found there" if missing else f"exited with {exit_code} and gave no reply that can be read"),
+        code="helper-missing" if missing else "helper-reply",
+        host=host,
+        live=causes.NOT_ASKED,
+        details=said or None,
+        fix=f"run `deployd host bootstrap {host}`: it installs the helper",
+    )
+
+
+def probe_details(details: Mapping[str, Any]) -> str:
+    """What a failed probe saw, as lines: where, how often, the last answer, and what the server wrote last."""
+    lines = [
+        f"asked     {details.get('address', '?')}",
+        f"waited    {float(details.get('waited_s') or 0):.1f} s, {details.get('attempts', '?')} attempts",
+        f"last      {_last(details)}",
+    ]
+    if details.get("exited"):
+        lines.append(f"process   exited, started again {details.get('restarts', 0)} times")
+    log = details.get("log") or []
+    if log:
+        lines += ["log       the server's last lines:", *(f"  {_text(line)}" for line in log)]
+    else:
+        lines.append("log       the server wrote nothing")
+    return "\n".join(lines)
+
+
+def _last(details: Mapping[str, Any]) -> str:
+    parts = []
+    if details.get("last_status") is not None:
+        parts.append(f"status {details['last_status']}")
+    if details.get("last_error"):
+        parts.append(str(details["last_error"]))
+    return ", ".join(parts) or "no answer"
+
+
+def _text(line: object) -> str:
+    return str(line.get("message", line)) if isinstance(line, dict) else str(line)
+
+
+def render(details: object) -> str | None:
+    """A reply's `details` for people."""
+    if details is None or isinstance(details, str):
+        return details or None
+    if isinstance(details, dict):
+        if isinstance(details.get("log"), list):
+            rest = {key: value for key, value in details.items() if key != "log"}
+            head = render(rest)
+            return "\n".join(([head] if head else []) + [f"  {_text(line)}" for line in details["log"]]) or None
+        width = max((len(str(key)) for key in details), default=0)
+        return "\n".join(f"{key!s:<{width}}  {_value(value)}" for key, value in details.items()) or None
+    if isinstance(details, list):
+        return "\n".join(_value(item) for item in details) or None
+    return _value(details)
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

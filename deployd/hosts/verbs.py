@@ -1,0 +1,176 @@
+"""The helper's verbs as argv, each a pure function: typed values come in, a tuple of words goes out.
+
+The words become a command line in one place only (ssh.py). What is secret or long goes by stdin, never in here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deployd.domain.ids import AppName, EnvironmentName, ReleaseId, RuntimeName
+    from deployd.domain.options import Probe, Run
+
+Argv = tuple[str, ...]
+
+NONE = "none"
+
+
+def facts() -> Argv:
+    """What the host is."""
+    return ("facts",)
+
+
+def runtime_begin(runtime: RuntimeName) -> Argv:
+    """Ask whether a runtime is there; makes its incoming folder if not."""
+    return ("runtime-begin", runtime)
+
+
+def runtime_seal(runtime: RuntimeName) -> Argv:
+    """Check and install a runtime that arrived."""
+    return ("runtime-seal", runtime)
+
+
+def hold(app: AppName, environment: EnvironmentName, *, wait: float = 0) -> Argv:
+    """Take the app's lock and keep it while stdin is open."""
+    return ("hold", app, environment, *(("--wait", f"{wait:g}") if wait else ()))
+
+
+def holder(app: AppName, environment: EnvironmentName) -> Argv:
+    """Who has the app's lock."""
+    return ("holder", app, environment)
+
+
+def unlock(app: AppName, environment: EnvironmentName) -> Argv:
+    """End whoever has the app's lock."""
+    return ("unlock", app, environment)
+
+
+def configure(app: AppName, environment: EnvironmentName, *, check: bool = False) -> Argv:
+    """Make unit templates and the web server's site."""
+    return ("configure", app, environment, *(("--check",) if check else ()))
+
+
+def begin(app: AppName, environment: EnvironmentName, release: ReleaseId) -> Argv:
+    """Compare a manifest with what the host has."""
+    return ("begin", app, environment, release)
+
+
+def seal(app: AppName, environment: EnvironmentName, release: ReleaseId) -> Argv:
+    """Verify what arrived and lay the release out."""
+    return ("seal", app, environment, release)
+
+
+def env(app: AppName, environment: EnvironmentName, release: ReleaseId) -> Argv:
+    """Write a release's variables."""
+    return ("env", app, environment, release)
+
+
+def start(app: AppName, environment: EnvironmentName, release: ReleaseId) -> Argv:
+    """Start a release's socket and instances."""
+    return ("start", app, environment, release)
+
+
+def probe(app: AppName, environment: EnvironmentName, release: ReleaseId) -> Argv:
+    """Ask a release by its own socket."""
+    return ("probe", app, environment, release)
+
+
+def probe_web(app: AppName, environment: EnvironmentName, release: ReleaseId) -> Argv:
+    """Ask a release through the web server."""
+    return ("probe-web", app, environment, release)
+
+
+def flip(
+    app: AppName, environment: EnvironmentName, release: ReleaseId, *, expect: ReleaseId | None, epoch: int
+) -> Argv:
+    """Make a release current, if `expect` is current now and nobody took the lock since `epoch`."""
+    return ("flip", app, environment, release, "--expect", expect or NONE, "--epoch", str(epoch))
+
+
+def unflip(app: AppName, environment: EnvironmentName, *, to: ReleaseId | None, epoch: int) -> Argv:
+    """Make an earlier release current again; None takes `current` away."""
+    return ("unflip", app, environment, "--to", to or NONE, "--epoch", str(epoch))
+
+
+def stop(app: AppName, environment: EnvironmentName, release: ReleaseId) -> Argv:
+    """Stop a release's instances without waiting; its socket stays."""
+    return ("stop", app, environment, release)
+
+
+def restart(app: AppName, environment: EnvironmentName) -> Argv:
+    """Restart the current release's instances, one at a time."""
+    return ("restart", app, environment)
+
+
+def status(app: AppName, environment: EnvironmentName) -> Argv:
+    """What is live and what is kept."""
+    return ("status", app, environment)
+
+
+def prune(app: AppName, environment: EnvironmentName) -> Argv:
+    """Remove releases that are not in a list."""
+    return ("prune", app, environment)
+
+
+def discard(app: AppName, environment: EnvironmentName, release: ReleaseId) -> Argv:
+    """Remove one release that never was live."""
+    return ("discard", app, environment, release)
+
+
+def logs(
+    app: AppName,
+    environment: EnvironmentName,
+    *,
+    release: ReleaseId | None = None,
+    lines: int | None = 100,
+    since: str | None = None,
+    follow: bool = False,
+) -> Argv:
+    """What a release's instances wrote."""
+    return (
+        "logs",
+        app,
+        environment,
+        *(("--release", release) if release else ()),
+        *(("-n", str(lines)) if lines is not None else ()),
+        *(("--since", since) if since else ()),
+        *(("-f",) if follow else ()),
+    )
+
+
+def execute(app: AppName, environment: EnvironmentName, argv: Sequence[str]) -> Argv:
+    """Run a command in the current release's environment."""
+    return ("exec", app, environment, "--", *argv)
+
+
+def remove_app(app: AppName, environment: EnvironmentName) -> Argv:
+    """Take an app off the host."""
+    return ("remove-app", app, environment)
+
+
+def probe_document(wanted: Probe) -> dict[str, Any]:
+    """The stdin of `probe` and `probe-web`."""
+    return {
+        "path": wanted.path,
+        "status": list(wanted.status),
+        "timeout": wanted.timeout,
+        "interval": wanted.interval,
+        "successes": wanted.successes,
+        "request_timeout": wanted.request_timeout,
+        "host": wanted.host,
+        "warm": list(wanted.warm),
+    }
+
+
+def run_document(run: Run) -> dict[str, Any]:
+    """The stdin of `configure`."""
+    return {
+        "instances": run.instances,
+        "memory": run.memory,
+        "drain": run.drain,
+        "domains": list(run.domains),
+        "port": run.port,
+    }
