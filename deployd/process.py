@@ -1,15 +1,15 @@
 """The one door to other programs: an argv comes in, a `Completed` goes out.
 
 Nothing inherits the caller's environment but PATH, HOME, LANG and what is passed; stdin is closed unless given; a time
-limit or a cancel ends the whole process group. The child dies with this process (PR_SET_PDEATHSIG).
+limit or a cancel ends the whole process group. A child dies with the thread that started it.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import selectors
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
 _GRACE = 5.0
 _KEPT_BYTES = 16 * 1024 * 1024
 
@@ -61,8 +59,11 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return base | dict(extra or {})
 
 
-def _in_child() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _tied(argv: Sequence[str]) -> list[str]:
+    """The argv that dies with the thread that starts it. (A preexec_fn would run Python between fork and exec, and a
+    signal handler that raises there leaves locks held for ever.)
+    """
+    return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
 
 
 def spawn(
@@ -76,18 +77,23 @@ def spawn(
     pass_fds: Sequence[int] = (),
     dies_with_us: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own; for long-lived ones. Raises CommandError when it cannot be started."""
+    """Start a program in a session of its own; raises CommandError when it cannot be started.
+
+    With `dies_with_us` it is killed when the calling *thread* ends: leave it out for what outlives its starter.
+    """
+    clean = environment(env)
     try:
+        if shutil.which(argv[0], path=clean["PATH"]) is None:
+            raise FileNotFoundError(f"no {argv[0]} on PATH")
         return subprocess.Popen(
-            list(argv),
+            _tied(argv) if dies_with_us else list(argv),
             cwd=cwd,
-            env=environment(env),
+            env=clean,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
             pass_fds=tuple(pass_fds),
-            preexec_fn=_in_child if dies_with_us else None,  # noqa: PLW1509 - prctl only
         )
     except (OSError, ValueError) as error:
         raise CommandError(

@@ -31,7 +31,7 @@ def parse_size(text: str) -> int:
 def format_duration(seconds: float) -> str:
     """Seconds for people: `9 ms`, `14.2 s`, `3 m 05 s`, `2 h 10 m`, `4 d 3 h`."""
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 or not seconds else f"{seconds * 1000:.1g} ms"  # noqa: PLR2004
     if seconds < 60:  # noqa: PLR2004 - a minute
         return f"{seconds:.1f} s" if seconds < 59.95 else "1 m 00 s"  # noqa: PLR2004 - what rounds up to a minute
     whole = round(seconds)

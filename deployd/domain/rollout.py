@@ -19,7 +19,8 @@ class RolloutRecord:
     """One rollout as the store keeps it.
 
     `state` is one of `rollouts.states.State`; `owner` names the process that runs it. `intent` is what each host had
-    before (host -> release or None), once that was asked. `wish` is what was asked for.
+    before (host -> release or None), once that was asked; `touched` says that a flip has begun. `wish` is what was
+    asked for.
     """
 
     id: RolloutId
@@ -35,6 +36,7 @@ class RolloutRecord:
     owner: str | None
     cancel_requested: str | None
     superseded_by: RolloutId | None
+    touched: bool
     intent: Mapping[str, Any] | None
     error: Mapping[str, Any] | None
     result: Mapping[str, Any] | None

@@ -44,7 +44,10 @@ PackageManager = Literal["npm", "pnpm", "yarn", "bun"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPlan:
-    """What will be built and how, known before the build: framework, package manager, Node.js, build id."""
+    """What will be built and how, known before the build: framework, package manager, Node.js, build id.
+
+    `environment` says whose cache the build uses: what one environment fetched is not for another.
+    """
 
     framework: Literal["nextjs", "node", "static"]
     framework_version: str | None
@@ -56,6 +59,7 @@ class BuildPlan:
     lockfile: str
     lockfile_sha256: str
     build_id: BuildId
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ A host key is its type and its base64 text, as in known_hosts without the addres
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import socket
@@ -30,7 +29,7 @@ def fingerprint(host_key: str) -> str:
     """`SHA256:...` of a host key, as OpenSSH shows it. Raises UsageError when it is no key."""
     try:
         blob = base64.b64decode(host_key.split()[1], validate=True)
-    except (IndexError, binascii.Error) as error:
+    except (IndexError, ValueError) as error:
         raise UsageError(
             f"{host_key[:60]!r} is not a host key",
             fix="it looks like `ssh-ed25519 AAAA...`; see `deployd host add --help`",

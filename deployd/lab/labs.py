@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -19,9 +18,10 @@ from deployd import paths, process
 from deployd.errors import BusyError, NotFoundError, UsageError
 from deployd.lab import commands, locks, machines, names, preflight, tree
 from deployd.lab.records import Lab, LabHost, LabRecord
-from deployd.lab.signals import interruptible
+from deployd.lab.signals import check, interruptible
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -69,8 +69,7 @@ def up(
     folder = _folder(name)
     size = _check_wish(hosts, disk=disk, suite=suite)
     preflight.check(disk=size is not None)
-    cancel = threading.Event()
-    with interruptible(cancel), locks.held(_lock(f"lab-{name}")):
+    with interruptible() as cancel, locks.held(_lock(f"lab-{name}"), cancel=cancel):
         before = _load(folder)
         started: list[machines.Machine] = []
         pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
@@ -78,10 +77,11 @@ def up(
             record = _allocate(name, hosts=hosts, disk=size, suite=suite, report=report, cancel=cancel)
             started += [machine for machine in _machines(record) if not machine.look().running]
             if started:
-                _start(record, started, pool=pool, report=report)
+                _start(record, started, pool=pool, report=report, cancel=cancel)
             _await(record, started, pool=pool, report=report, cancel=cancel)
+            check(cancel)
         except BaseException:
-            cancel.set()  # first: from here on no signal interrupts the cleaning
+            cancel.set()
             pool.shutdown(cancel_futures=True)
             _undo(name, before=before, started=started)
             raise
@@ -113,7 +113,7 @@ def _allocate(
     name: str, *, hosts: int, disk: int | None, suite: str, report: Callable[[str], None], cancel: threading.Event
 ) -> LabRecord:
     folder = _folder(name)
-    with locks.held(_lock("trees")):
+    with locks.held(_lock("trees"), cancel=cancel):
         record = _load(folder)
         others = sum(len(lab.hosts) for lab in _records() if lab.name != name)
         preflight.check_watches(others + max(hosts, len(record.hosts) if record else 0))
@@ -144,6 +144,7 @@ def _start(
     *,
     pool: ThreadPoolExecutor,
     report: Callable[[str], None],
+    cancel: threading.Event,
 ) -> None:
     folder = _folder(record.name)
     if not (folder / "id_ed25519.pub").exists():
@@ -152,9 +153,10 @@ def _start(
     report(f"booting {', '.join(machine.host.name for machine in started)}")
     list(pool.map(machines.prepare, started))
     _write_known_hosts(record)
-    with locks.held(_lock("net")):  # `ip netns add` must not meet the sweep of another lab's `down`
+    with locks.held(_lock("net"), cancel=cancel):  # `ip netns add` must not meet the sweep of another lab's `down`
         machines.bridge_up(record.number)
         for machine in started:
+            check(cancel)
             machines.start(machine)
 
 
@@ -194,7 +196,7 @@ def down(name: str = names.DEFAULT, *, report: Callable[[str], None] = _silent) 
     """Take a lab away, with all that an interrupted `up` may have left; False if there was none."""
     folder = _folder(name)
     preflight.check_root()
-    with interruptible(None), locks.held(_lock(f"lab-{name}")):
+    with interruptible() as cancel, locks.held(_lock(f"lab-{name}"), cancel=cancel):
         there = folder.exists()
         _clear(name)
     if not there:
@@ -244,7 +246,7 @@ def existing() -> tuple[str, ...]:
 
 def reboot(name: str, host: str, *, hard: bool = False) -> LabHost:
     """Reboot a host and wait until ssh lets root in again. `hard` is a power cut: no process gets to say good-bye."""
-    with interruptible(cancel := threading.Event()), locks.held(_lock(f"lab-{name}")):
+    with interruptible() as cancel, locks.held(_lock(f"lab-{name}"), cancel=cancel):
         machine = _machine(name, host)
         known_hosts = _folder(name) / "known_hosts"
         pid = None

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployd import process
-from deployd.errors import CancelledError, HostError
-from deployd.lab import cgroups, commands, locks, names
+from deployd.errors import HostError
+from deployd.lab import cgroups, commands, locks, names, signals
 from deployd.lab.records import LabHost
 
 if TYPE_CHECKING:
@@ -175,8 +175,7 @@ def wait(machine: Machine, *, known_hosts: Path, cancel: threading.Event, not_pi
     """
     deadline = time.monotonic() + _BOOT_LIMIT
     while time.monotonic() < deadline:
-        if cancel.is_set():
-            raise CancelledError("the lab was interrupted while it booted", fix="run `deployd lab up` again")
+        signals.check(cancel)
         if not cgroups.is_populated(machine.cgroup):
             raise _failed(machine, "ended while it booted")
         pid = cgroups.first_process(machine.cgroup)

@@ -1,4 +1,9 @@
-"""Signals while a lab changes: Ctrl-C and SIGTERM come in; an exception goes out where the main thread stands, once."""
+"""Signals while a lab changes: Ctrl-C and SIGTERM come in; an event to look at goes out, and an exception at the end.
+
+Nothing is raised where the signal hits. Python runs its handler between any two instructions of the main thread, for
+example in the hooks around a fork, which swallow the exception and leave `logging`'s lock held for ever: the next fork
+in another thread then waits for it (met by a test, once in sixty interrupted `up`s).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,8 @@ import signal
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from deployd.errors import CancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,35 +22,33 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 @contextmanager
-def interruptible(cancel: threading.Event | None) -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGINT and SystemExit(143) on SIGTERM and SIGHUP, so that what was made is cleaned up.
+def interruptible() -> Iterator[threading.Event]:
+    """Give an event that SIGINT, SIGTERM and SIGHUP set; once the work inside has ended, obey the first of them.
 
-    The first signal sets `cancel`, for the other threads. Once that is set (by a signal, or by whoever cleans up after
-    a failure), signals wait until the cleaning is finished. Without `cancel` they always wait: the work is short then.
+    Obeying is KeyboardInterrupt, or SystemExit(143). Further signals change nothing, so that cleaning is finished.
     """
+    cancel = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread gets signals
+        yield cancel  # only the main thread gets signals
         return
     heard: list[int] = []
 
     def hear(number: int, _frame: FrameType | None) -> None:
         heard.append(number)
-        if cancel is not None and not cancel.is_set():
-            cancel.set()
-            raise _reason(number)
+        cancel.set()
 
     watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, hear) for number in watched}
     try:
-        yield
+        yield cancel
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if heard:  # while cleaning: obey now
-        raise _reason(heard[0])
+        if heard:
+            raise KeyboardInterrupt if heard[0] == signal.SIGINT else SystemExit(_TERMINATED)
 
 
-def _reason(number: int) -> BaseException:
-    if number == signal.SIGINT:
-        return KeyboardInterrupt()
-    return SystemExit(_TERMINATED)
+def check(cancel: threading.Event) -> None:
+    """Raise CancelledError once `cancel` is set."""
+    if cancel.is_set():
+        raise CancelledError("the lab was interrupted", fix="run it again when you like")

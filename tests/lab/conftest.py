@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deployd import lab
+from tests.support.world import World
 
 _OURS = re.compile(r"test-([0-9]+)(?:-.*)?")
 SHARED_HOSTS = 2
@@ -55,3 +56,37 @@ def make_lab(lab_names):
     yield make
     for name in made:
         lab.down(name)
+
+
+@pytest.fixture(scope="session")
+def bootstrapped(shared_lab, tmp_path_factory):
+    """The shared lab's hosts, made hosts of deployd by the playbook: `(state folder, hosts)`."""
+    state = tmp_path_factory.mktemp("state")
+    hosts = lab.status(shared_lab.name)
+    world = World(folder=tmp_path_factory.mktemp("boot"), hosts=hosts, state=state)
+    world.add_hosts()
+    world.run("host", "bootstrap", *[host.name for host in hosts], timeout=400)
+    return state, hosts
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def world(bootstrapped, tmp_path):
+    """A person with an app of their own on the shared hosts; the app is taken off them afterwards."""
+    state, hosts = bootstrapped
+    made = World(folder=tmp_path, hosts=hosts, state=state, name=f"app{next(_numbers)}")
+    yield made
+    for host in hosts:
+        lab.mend(hosts_lab(hosts), host.name)
+        lab.run(
+            hosts_lab(hosts), host.name,
+            ["env", "-u", "SSH_CONNECTION", "/usr/local/sbin/deployd-host", "--root-half", "remove-app", made.name, "production"],
+            check=False, timeout=60,
+        )  # fmt: skip
+
+
+def hosts_lab(hosts):
+    """The name of the lab that hosts belong to."""
+    return Path(hosts[0].identity).parent.name

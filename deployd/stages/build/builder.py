@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -14,7 +15,7 @@ from deployd.domain.events import Event, Report, quiet
 from deployd.domain.stages import BuildOutput, BuildPlan, SourceTree
 from deployd.errors import BuildError, CommandError
 from deployd.stages.build import framework, installs, limits
-from deployd.stages.build.environment import Redactor, build_environment
+from deployd.stages.build.environment import Redactor, build_environment, make_home
 
 if TYPE_CHECKING:
     import threading
@@ -47,16 +48,17 @@ def build(
     """
     started = time.monotonic()
     app_dir, folder = Path(source.app_dir), Path(plan.lockfile).parent
-    (caches / "home").mkdir(parents=True, exist_ok=True)
+    make_home(caches / "home")
+    for stray in framework.lockfiles_above(Path(source.root)):
+        report(Event.WARNING, what=f"{stray} lies above the checkout: Next.js may take its folder for the app's root")
     clear = {name: secret.reveal() for name, secret in variables.items()}
     env = build_environment(
         node=node,
         tools=installs.tools(plan, caches=caches.parent, cancel=cancel),
         home=caches / "home",
-        cache=caches,
-        variables=_told_to_next(plan) | clear,
+        variables=clear | _told_to_next(plan),
     )
-    with _logged(log, secrets=clear, report=report) as on_line:
+    with _logged(log, variables=clear, report=report) as on_line:
         runner = _Runner(env=env, options=options, on_line=on_line, cancel=cancel, log=log, report=report)
         kept = caches / "installs" / installs.key(plan, folder=folder)
         if use_cache and installs.restore(kept, folder=folder):
@@ -65,7 +67,7 @@ def build(
             runner.run(plan.install, cwd=folder, what="installing the packages", production=False)
         if plan.framework == "nextjs":
             framework.check_next(framework.installed_next(app_dir, Path(source.root)))
-        next_cache, app_cache = app_dir / ".next" / "cache", caches / "next" / _slug(source)
+        next_cache, app_cache = app_dir / ".next" / "cache", _kept_cache(caches, plan=plan, source=source)
         shutil.rmtree(app_dir / ".next", ignore_errors=True)  # committed by mistake, or the working tree's
         if use_cache and app_cache.is_dir():
             _copy_tree(app_cache, next_cache)
@@ -109,7 +111,7 @@ class _Runner:
         *,
         env: Mapping[str, str],
         options: Build,
-        on_line: Callable[[str], None],
+        on_line: Callable[[str], str],
         cancel: threading.Event | None,
         log: Path,
         report: Report,
@@ -121,8 +123,7 @@ class _Runner:
         told: list[str] = []
 
         def on_line(line: str) -> None:
-            told.append(line)
-            self._on_line(line)
+            told.append(self._on_line(line))
 
         words, warning = limits.limited(argv, memory=self._options.memory, cpus=self._options.cpus)
         if warning:
@@ -131,7 +132,7 @@ class _Runner:
             done = process.run(
                 words,
                 cwd=cwd,
-                env={**self._env, **({"NODE_ENV": "production"} if production else {})},
+                env=self._environment(production=production),
                 timeout=self._options.timeout,
                 check=False,
                 on_line=on_line,
@@ -153,18 +154,25 @@ class _Runner:
                 fix=_hint(told) or f"mend it and commit; the whole output is in {self._log}",
             )
 
+    def _environment(self, *, production: bool) -> dict[str, str]:
+        # with NODE_ENV=production an install leaves out what the build needs (TypeScript, say)
+        env = {name: value for name, value in self._env.items() if name != "NODE_ENV"}
+        return env | ({"NODE_ENV": "production"} if production else {})
+
 
 @contextmanager
-def _logged(log: Path, *, secrets: Mapping[str, str], report: Report) -> Iterator[Callable[[str], None]]:
-    redact = Redactor(secrets)
+def _logged(log: Path, *, variables: Mapping[str, str], report: Report) -> Iterator[Callable[[str], str]]:
+    redact = Redactor(variables)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as out:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8", errors="replace") as out:  # noqa: PTH123 - a descriptor
 
-        def on_line(line: str) -> None:
+        def on_line(line: str) -> str:
             clean = redact(line)
             out.write(clean + "\n")
             out.flush()
             report(Event.BUILD_OUTPUT, line=clean)
+            return clean
 
         yield on_line
 
@@ -205,9 +213,10 @@ def _check_output(app_dir: Path, *, log: Path) -> None:
     )
 
 
-def _slug(source: SourceTree) -> str:
+def _kept_cache(caches: Path, *, plan: BuildPlan, source: SourceTree) -> Path:
     inside = Path(source.app_dir).relative_to(source.root).as_posix()
-    return "root" if inside == "." else inside.replace("/", "__")
+    slug = "root" if inside == "." else inside.replace("/", "__")
+    return caches / "next" / (plan.environment or "any") / slug
 
 
 def _copy_tree(source: Path, target: Path) -> None:

@@ -3,48 +3,59 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-# how this machine reaches its package registry: names only, values pass through
-_REGISTRY_PREFIXES = ("npm_config_", "yarn_", "bun_config_")
-_REGISTRY_NAMES = {
-    "http_proxy", "https_proxy", "no_proxy", "all_proxy", "node_extra_ca_certs", "ssl_cert_file", "ssl_cert_dir",
-}  # fmt: skip
+# how this machine reaches its package registry; what else the operator told npm (omit, ignore-scripts) stays out
+_REGISTRY = re.compile(
+    r"""(?:https?|no|all)_proxy | node_extra_ca_certs | ssl_cert_(?:file|dir)
+      | npm_config_(?:registry|ca|cafile|cert|key|strict[-_]ssl|proxy|https[-_]proxy|noproxy|userconfig|globalconfig
+                      |fetch[-_].+|maxsockets|_auth.*|//.+|@.+:registry)
+      | yarn_(?:npm_.+|http_proxy|https_proxy|registry) | bun_config_(?:registry|token)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_REGISTRY_FILES = (".npmrc", ".yarnrc", ".yarnrc.yml", ".bunfig.toml", ".config/pnpm/rc")
 _SHORTEST_SECRET = 4
+_HARMLESS = {"true", "false", "null", "none", "test", "development", "production", "staging", "debug", "info", "warn"}
 
 
 def registry_environment() -> dict[str, str]:
     """What a package manager needs of the operator's environment to reach its registry."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name.lower().startswith(_REGISTRY_PREFIXES) or name.lower() in _REGISTRY_NAMES
-    }
+    return {name: value for name, value in os.environ.items() if _REGISTRY.fullmatch(name)}
 
 
-def build_environment(
-    *, node: Path, tools: Path | None, home: Path, cache: Path, variables: Mapping[str, str]
-) -> dict[str, str]:
-    """The environment of an install or a build; `variables` win over everything but PATH and HOME."""
+def make_home(home: Path) -> None:
+    """Make a build's home folder; the operator's registry settings are linked into it, never copied.
+
+    It is kept between builds: every package manager has its cache below its home.
+    """
+    operator = Path(os.environ.get("HOME") or "/root")
+    for name in _REGISTRY_FILES:
+        link, target = home / name, operator / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if link.is_symlink() and link.readlink() != target:
+            link.unlink()
+        if target.is_file() and not link.exists():
+            link.symlink_to(target)
+
+
+def build_environment(*, node: Path, tools: Path | None, home: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of an install or a build; `variables` win over everything but PATH, HOME and LANG."""
     path = [str(node.parent), *([str(tools)] if tools else []), os.environ.get("PATH", "/usr/bin:/bin")]
-    operator_npmrc = os.path.expanduser("~/.npmrc")  # noqa: PTH111 - a text for npm
     return {
         **registry_environment(),
-        **({"NPM_CONFIG_USERCONFIG": operator_npmrc} if os.path.isfile(operator_npmrc) else {}),  # noqa: PTH113
         "CI": "1",
         "NEXT_TELEMETRY_DISABLED": "1",
         "NPM_CONFIG_UPDATE_NOTIFIER": "false",
-        "npm_config_cache": str(cache / "npm"),
-        "YARN_CACHE_FOLDER": str(cache / "yarn"),
-        "YARN_ENABLE_GLOBAL_CACHE": "false",
-        "BUN_INSTALL_CACHE_DIR": str(cache / "bun"),
-        "npm_config_store_dir": str(cache / "pnpm"),
         "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0",
+        "YARN_ENABLE_TELEMETRY": "0",
         **variables,
         "PATH": ":".join(path),
         "HOME": str(home),
@@ -53,14 +64,19 @@ def build_environment(
 
 
 class Redactor:
-    """Takes secret values out of lines, also in their base64 forms."""
+    """Takes the values of variables out of lines, also as base64, in a URL and in JSON.
 
-    def __init__(self, secrets: Mapping[str, str]) -> None:
+    `NEXT_PUBLIC_*` are for everyone to see, and words such as `production` are no secrets.
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
         forms: set[str] = set()
-        for value in secrets.values():
-            for text in {value, *value.splitlines()}:
-                if len(text) >= _SHORTEST_SECRET:
-                    forms |= {text, *_base64_forms(text)}
+        for name, value in variables.items():
+            if name.startswith("NEXT_PUBLIC_"):
+                continue
+            for text in {value, *map(str.strip, value.splitlines())}:
+                if len(text) >= _SHORTEST_SECRET and text.lower() not in _HARMLESS:
+                    forms |= {text, quote(text, safe=""), json.dumps(text)[1:-1], *_base64_forms(text)}
         self._forms = sorted(forms, key=len, reverse=True)
 
     def __call__(self, line: str) -> str:

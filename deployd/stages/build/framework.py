@@ -77,6 +77,16 @@ def installed_next(app_dir: Path, root: Path) -> tuple[int, ...] | None:
         folder = folder.parent
 
 
+def lockfiles_above(root: Path) -> list[Path]:
+    """Lock files in the folders above a checkout: Next.js takes the topmost one's folder for the app's root."""
+    return [
+        folder / name
+        for folder in root.parents
+        for name in ("package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb", "pnpm-workspace.yaml")
+        if (folder / name).exists()
+    ]
+
+
 def check_next(version: tuple[int, ...] | None) -> None:
     """Raise BuildError for a Next.js that cannot be built standalone from outside."""
     if version is not None and version[:2] < _OLDEST_NEXT:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,34 +22,40 @@ if TYPE_CHECKING:
     from deployd.domain.stages import BuildPlan
 
 _INPUTS = ("package.json", ".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", ".pnpmfile.cjs", "bunfig.toml")
+_AT_INSTALL = ("preinstall", "install", "postinstall", "prepare")
 _KEPT_INSTALLS = 3
 
 
 def tools(plan: BuildPlan, *, caches: Path, cancel: threading.Event | None = None) -> Path | None:
-    """The folder of the package manager's command at the planned version, got through npm; None for npm itself."""
-    if plan.manager == "npm":
+    """The folder of the package manager's command at the planned version, got through npm once.
+
+    None means the npm of this machine, which is what an app gets that names no other.
+    """
+    if plan.manager_version is None:
         return None
-    version = plan.manager_version or "latest"
-    package = plan.manager
-    if plan.manager == "yarn" and not version.startswith("1."):
-        package = "@yarnpkg/cli-dist"  # type: ignore[assignment]
-    folder = caches / "tools" / f"{plan.manager}-{version}"
+    package = "@yarnpkg/cli-dist" if plan.manager == "yarn" and plan.manager_version[0] != "1" else str(plan.manager)
+    folder = caches / "tools" / f"{plan.manager}-{plan.manager_version}"
     binaries = folder / "node_modules" / ".bin"
-    if not (binaries / plan.manager).exists():
+    if (binaries / plan.manager).exists():
+        return binaries
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as aside:
+        wanted = f"{package}@{plan.manager_version}"
         try:
             process.run(
-                ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), f"{package}@{version}"],
-                env=registry_environment(),
-                timeout=600,
-                cancel=cancel,
-            )
+                ["npm", "install", "--no-audit", "--no-fund", "--prefix", aside, wanted],
+                cwd=aside, env=registry_environment(), timeout=600, cancel=cancel,
+            )  # fmt: skip
         except CommandError as error:
             raise BuildError(
-                f"{plan.manager} {version} could not be had through npm",
+                f"{plan.manager} {plan.manager_version} could not be had through npm",
                 code="package-manager-missing",
                 details=error.details,
-                fix=f"see `npm view {package}@{version}`, and correct packageManager in package.json",
+                fix=f"see `npm view {wanted}`, and correct packageManager in package.json",
             ) from error
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(aside).rename(folder)
+        Path(aside).mkdir()  # what TemporaryDirectory removes
     return binaries
 
 
@@ -64,57 +73,75 @@ def _manifests(folder: Path) -> list[Path]:
     found: list[Path] = []
     for here, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in ("node_modules", ".git", ".next")]
-        found += [Path(here) / name for name in files if name in _INPUTS or (name.endswith(".patch"))]
-        if Path(here).name == "prisma":  # a postinstall that generates code reads it
-            found += [Path(here) / name for name in files if name.endswith(".prisma")]
-    return found
+        found += [Path(here) / name for name in files if name in _INPUTS or name.endswith((".patch", ".prisma"))]
+        if "package.json" in files:
+            found += _named_in_scripts(Path(here))
+    return list(dict.fromkeys(found))
+
+
+def _named_in_scripts(folder: Path) -> list[Path]:
+    """The app's own files that an install runs: `node scripts/postinstall.js`."""
+    try:
+        scripts = json.loads((folder / "package.json").read_text()).get("scripts")
+    except (ValueError, AttributeError):
+        return []
+    if not isinstance(scripts, dict):
+        return []
+    words = " ".join(str(scripts.get(name) or "") for name in _AT_INSTALL).split()
+    return [folder / word for word in words if re.fullmatch(r"[\w./-]+", word) and (folder / word).is_file()]
 
 
 def restore(kept: Path, *, folder: Path) -> bool:
-    """Move a kept install into the checkout; False when there is none (or another build is using it)."""
+    """Move a kept install into the checkout; False when there is none (or another build is using it).
+
+    Moved, not hard-linked: a build that writes into node_modules (Prisma does) would write into every later one's.
+    So a failed build loses its install with its checkout, and the next one starts from the lock file.
+    """
     taken = folder / ".deployd-install"
     try:
         kept.rename(taken)
     except OSError:
         return False
-    for place in json.loads((taken / "places.json").read_text()):
+    for number, place in enumerate(json.loads((taken / "places.json").read_text())):
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
-        (taken / place.replace("/", "\x1f")).rename(target)
+        shutil.rmtree(target, ignore_errors=True)  # committed by mistake: an install replaces it too
+        (taken / str(number)).rename(target)
     shutil.rmtree(taken)
     return True
 
 
 def keep(kept: Path, *, folder: Path) -> None:
     """Move what is installed in the checkout out of it, for the next build. The checkout is of no use afterwards."""
-    if kept.exists():
-        return
-    aside = kept.with_name(f".{kept.name}-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
     places = list(_installed(folder))
-    for place in places:
-        (folder / place).rename(aside / place.replace("/", "\x1f"))
+    if not places:
+        return  # Yarn's Plug'n'Play installs no folders
+    aside, old = (kept.with_name(f".{kept.name}-{os.getpid()}-{what}") for what in ("new", "old"))
+    for path in (aside, old):
+        shutil.rmtree(path, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for number, place in enumerate(places):
+        (folder / place).rename(aside / str(number))
     (aside / "places.json").write_text(json.dumps(places))
-    try:
+    with contextlib.suppress(OSError):
+        kept.rename(old)  # of a build without cache, or of one that ran at the same time
+    with contextlib.suppress(OSError):
         aside.rename(kept)
-    except OSError:
-        shutil.rmtree(aside)  # another build of the same lock file was faster
+    for path in (aside, old):
+        shutil.rmtree(path, ignore_errors=True)
     _forget_old(kept.parent)
 
 
 def _installed(folder: Path) -> list[str]:
     found: list[str] = []
     for here, folders, _ in os.walk(folder):
-        if "node_modules" in folders:
+        if "node_modules" in folders and not (Path(here) / "node_modules").is_symlink():
             found.append((Path(here) / "node_modules").relative_to(folder).as_posix())
         folders[:] = [name for name in folders if name not in ("node_modules", ".git", ".next")]
     return found
 
 
 def _forget_old(folder: Path) -> None:
-    installs = sorted(
-        (path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.stat().st_mtime
-    )
-    for path in installs[:-_KEPT_INSTALLS]:
+    installs = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    for path in sorted(installs, key=lambda path: path.stat().st_mtime)[:-_KEPT_INSTALLS]:
         shutil.rmtree(path, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from pathlib import Path
@@ -18,14 +19,21 @@ def limited(argv: Sequence[str], *, memory: int | None, cpus: float | None) -> t
     """The argv to run instead, and a warning where a limit cannot be held. `memory` in bytes, `cpus` in cores."""
     polite = ("nice", "-n", "10", *argv)
     if os.geteuid() == 0 and Path("/run/systemd/system").is_dir() and shutil.which("systemd-run"):
-        wanted = memory or int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _SHARE_OF_MEMORY)
-        properties = [f"MemoryMax={wanted}", "MemorySwapMax=0", f"TasksMax={_TASKS}", "CPUWeight=50"]
-        if cpus:
-            properties.append(f"CPUQuota={int(cpus * 100)}%")
-        words = [word for name in properties for word in ("--property", name)]
-        return ("systemd-run", "--scope", "--quiet", "--collect", *words, "--", *polite), None
+        return (*_scope(memory=memory, cpus=cpus), *polite), None
+    missing = ["build.memory"] if memory else []
     if cpus and shutil.which("taskset"):
-        cores = sorted(os.sched_getaffinity(0))[: max(1, int(cpus))]
+        cores = sorted(os.sched_getaffinity(0))[: max(1, math.ceil(cpus))]
         polite = ("taskset", "--cpu-list", ",".join(map(str, cores)), *polite)
-    warning = "build.memory is not held: no systemd runs on this machine" if memory else None
+    elif cpus:
+        missing.append("build.cpus")
+    warning = f"{' and '.join(missing)}: not held, because that takes root and systemd" if missing else None
     return polite, warning
+
+
+def _scope(*, memory: int | None, cpus: float | None) -> tuple[str, ...]:
+    wanted = memory or int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _SHARE_OF_MEMORY)
+    properties = [f"MemoryMax={wanted}", "MemorySwapMax=0", f"TasksMax={_TASKS}", "CPUWeight=50"]
+    if cpus:
+        properties.append(f"CPUQuota={round(cpus * 100)}%")
+    words = [word for name in properties for word in ("--property", name)]
+    return ("systemd-run", "--scope", "--quiet", "--collect", *words, "--")

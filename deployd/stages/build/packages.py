@@ -126,3 +126,14 @@ def _install(name: PackageManager, version: str | None) -> tuple[str, ...]:
 def run_script(name: PackageManager, script: str) -> tuple[str, ...]:
     """The argv that runs a script of package.json."""
     return (name, "run", script)
+
+
+def run_binary(name: PackageManager, *words: str) -> tuple[str, ...]:
+    """The argv that runs a command of an installed package, wherever in the workspace it was installed."""
+    match name:
+        case "npm":
+            return ("npm", "exec", "--offline", "--", *words)
+        case "pnpm":
+            return ("pnpm", "exec", *words)
+        case _:
+            return (name, "run", *words)

@@ -25,6 +25,8 @@ def plan(source: SourceTree, options: Build, *, app: str, environment: str, vari
     """Plan a build; `variables` are the build-time ones, in clear. Raises BuildError."""
     app_dir, root = Path(source.app_dir), Path(source.root)
     found = framework.detect(app_dir)
+    if found.framework != "nextjs":
+        raise _unsupported(app_dir, root=root)
     manager = packages.find(app_dir, root=root, package=_naming(found.package, app_dir=app_dir, root=root))
     node = runtime.resolve(options.node or _wished_node(app_dir, root=root, package=found.package))
     install = ("sh", "-c", options.install) if options.install else manager.install
@@ -54,6 +56,7 @@ def plan(source: SourceTree, options: Build, *, app: str, environment: str, vari
         lockfile=str(manager.lockfile),
         lockfile_sha256=manager.lockfile_sha256,
         build_id=BuildId.parse("b" + digest[:20]),
+        environment=environment,
     )
 
 
@@ -72,7 +75,7 @@ def _command(found: framework.Detected, manager: packages.Manager) -> tuple[str,
     if isinstance(scripts, dict) and scripts.get("build"):
         return packages.run_script(manager.name, "build")
     if found.framework == "nextjs":
-        return ("node", "node_modules/next/dist/bin/next", "build")
+        return packages.run_binary(manager.name, "next", "build")
     raise BuildError(
         "package.json has no `build` script",
         code="build-command-missing",
@@ -80,10 +83,27 @@ def _command(found: framework.Detected, manager: packages.Manager) -> tuple[str,
     )
 
 
+def _unsupported(app_dir: Path, *, root: Path) -> BuildError:
+    here = app_dir.relative_to(root)
+    inner = [
+        path.parent.relative_to(root).as_posix()
+        for path in sorted([*app_dir.glob("*/package.json"), *app_dir.glob("*/*/package.json")])
+        if "node_modules" not in path.parts and framework.detect(path.parent).framework == "nextjs"
+    ]
+    return BuildError(
+        f"no Next.js app is in {here if here != Path() else 'the top folder'}: package.json does not name `next`",
+        code="framework-unsupported",
+        fix=f"name the app's folder: {', '.join(inner)}" if inner else "deployd releases Next.js apps, from 13.5 on",
+    )
+
+
 def _wished_node(app_dir: Path, *, root: Path, package: dict[str, object]) -> str | None:
     for folder in dict.fromkeys((app_dir, root)):
         for name in (".nvmrc", ".node-version"):
-            if (folder / name).is_file():
-                return (folder / name).read_text().strip().splitlines()[0]
+            path = folder / name
+            words = path.read_text(errors="replace").splitlines() if path.is_file() else []
+            wish = next((word.split("#")[0].strip() for word in words if word.split("#")[0].strip()), None)
+            if wish:
+                return wish
     engines = package.get("engines")
     return str(engines["node"]) if isinstance(engines, dict) and engines.get("node") else None

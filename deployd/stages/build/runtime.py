@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import tarfile
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -19,6 +22,7 @@ from deployd.stages.build.environment import registry_environment
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Iterator
 
 
 def resolve(spec: str | None) -> str:
@@ -56,6 +60,7 @@ def fetch(
 ) -> Runtime:
     """Have the runtime of an exact version in `runtimes`; raises BuildError when it is not to be had as pinned."""
     name = RuntimeName.parse(f"node-{version}-linux-{cpu}-{libc}")
+    runtimes = runtimes.absolute()
     node, record = runtimes / name / "bin" / "node", runtimes / name / "sha256"
     expected = nodeversions.PINNED.get(version, {}).get(cpu)
     if node.is_file() and record.is_file():
@@ -66,8 +71,9 @@ def fetch(
         raise BuildError(
             f"there is no pinned Node.js for {libc}", code="node-unknown", fix="use a host with glibc (Debian, Ubuntu)"
         )
-    runtimes.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=runtimes, prefix=".fetching-") as folder:
+    with _locked(runtimes), tempfile.TemporaryDirectory(dir=runtimes, prefix=".fetching-") as folder:
+        if node.is_file() and record.is_file() and expected in (None, record.read_text().strip()):
+            return Runtime(name=name, path=str(node), sha256=record.read_text().strip(), size=node.stat().st_size)
         unpacked, sha256 = _download(f"node-linux-{cpu}@{version}", Path(folder), cancel=cancel)
         if expected not in (None, sha256):
             raise BuildError(
@@ -81,12 +87,24 @@ def fetch(
     return Runtime(name=name, path=str(node), sha256=sha256, size=node.stat().st_size)
 
 
+@contextmanager
+def _locked(runtimes: Path) -> Iterator[None]:
+    runtimes.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(runtimes / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _download(package: str, folder: Path, *, cancel: threading.Event | None) -> tuple[Path, str]:
     try:
         # npm checks the tarball against the registry's integrity hash
         process.run(
-            ["npm", "pack", "--silent", package], cwd=folder, env=registry_environment(), timeout=600, cancel=cancel
-        )
+            ["npm", "pack", "--silent", "--ignore-scripts", package],
+            cwd=folder, env=registry_environment(), timeout=600, cancel=cancel,
+        )  # fmt: skip
         (tarball,) = folder.glob("*.tgz")
         (folder / "runtime" / "bin").mkdir(parents=True)
         with tarfile.open(tarball) as archive:

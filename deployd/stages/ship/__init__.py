@@ -5,6 +5,6 @@ verify and lay out the release (`seal`). All of it may be repeated at any point.
 """
 
 from deployd.hosts.helper import pack
-from deployd.stages.ship.ship import Shipped, ship
+from deployd.stages.ship.transfer import Shipped, ship
 
 __all__ = ["Shipped", "pack", "ship"]

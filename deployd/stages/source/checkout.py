@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ def checkout(
 ) -> SourceTree:
     """Lay the wished tree out in `into` (which must not exist or be empty); raises SourceError."""
     into.mkdir(parents=True, exist_ok=True)
+    into = into.resolve()
     if git.is_local(request.repository):
         tree = _local(request, mirrors=mirrors, into=into, report=report, cancel=cancel)
     else:
@@ -50,7 +53,11 @@ def _local(
             code="not-a-repository",
             fix="run `git init`, add and commit; or ship the folder as it is with --dirty",
         )
-    changed = working.uncommitted(request.repository)
+    if top:
+        above = Path(request.repository).resolve().relative_to(top.resolve())
+        if above != Path():  # a folder in a repository means the app in that folder
+            request = replace(request, subdir=f"{above}/{request.subdir}".rstrip("/"))
+    changed = working.uncommitted(str(top)) if top else ()
     commit = mirror.commit_of("HEAD" if request.dirty else git.checked_ref(request.ref), cwd=top) if top else None
     if request.dirty and (changed or commit is None):
         return _dirty(request, top=top or Path(request.repository), commit=commit, into=into)
@@ -92,6 +99,7 @@ def _commit(
 
 def _dirty(request: SourceRequest, *, top: Path, commit: str | None, into: Path) -> SourceTree:
     tree_hash = working.copy(top, into=into)
+    large.fill(into, repository=str(top))
     subject, author = _described(commit, cwd=top) if commit else (None, None)
     return SourceTree(
         root=str(into),
@@ -108,14 +116,14 @@ def _dirty(request: SourceRequest, *, top: Path, commit: str | None, into: Path)
 
 def _lay_out(found: mirror.Mirror, commit: str, *, into: Path, cancel: threading.Event | None, mirrors: Path) -> None:
     # an index of its own, so that checkouts of one mirror do not meet; and no `git archive`, which drops export-ignore
-    index = {"GIT_INDEX_FILE": str(into / ".deployd-index")}
-    git.run("read-tree", commit, git_dir=found.git_dir, env=index, cancel=cancel)
-    git.run(
-        "-c", "core.autocrlf=false", f"--work-tree={into}", "checkout-index", "--all", "--force", "--quiet",
-        git_dir=found.git_dir, env=index, cancel=cancel, cwd=into,
-    )  # fmt: skip
-    (into / ".deployd-index").unlink()
-    large.fill(into, found=found, commit=commit)
+    with tempfile.TemporaryDirectory(prefix=".index-", dir=mirrors) as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        git.run("read-tree", commit, git_dir=found.git_dir, env=index, cancel=cancel)
+        git.run(
+            f"--work-tree={into}", "checkout-index", "--all", "--force", "--quiet",
+            git_dir=found.git_dir, env=index, cancel=cancel, cwd=into,
+        )  # fmt: skip
+    large.fill(into, repository=found.repository, mirror=found.git_dir, commit=commit)
     for path, sub_commit in _gitlinks(found, commit):
         _submodule(found, path=path, commit=sub_commit, into=into, cancel=cancel, mirrors=mirrors)
 

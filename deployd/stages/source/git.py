@@ -14,23 +14,36 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
 
-_URL = re.compile(r"(?:https?|ssh|git|file)://[^\s-][^\s]*|[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^\s]+")
-_KEPT = (
-    "SSH_AUTH_SOCK",
-    "SSH_AGENT_PID",
-    "XDG_CONFIG_HOME",
-    "GIT_SSH_COMMAND",
-    "NETRC",
-    "SSL_CERT_FILE",
-    "https_proxy",
+_URL = re.compile(r"(?:https?|ssh|git|file)://[^\s-]\S*|[A-Za-z0-9_.][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:\S+")
+_KEPT = {
+    "SSH_AUTH_SOCK", "SSH_AGENT_PID", "XDG_CONFIG_HOME", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+}  # fmt: skip
+# /etc/gitconfig and filters do not decide what is built, and a hook or a watcher of a stranger's repository never runs
+_SETTINGS = (
+    "safe.directory=*",
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.autocrlf=false",
+    "log.showSignature=false",
+    "filter.lfs.process=",
+    "filter.lfs.smudge=",
+    "filter.lfs.required=false",
 )
 _LONGEST_REF = 250
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What git gets: the person's credentials helpers and agent, no prompt, no `ext::` protocol."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return kept | {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"} | dict(extra or {})
+    kept = {name: value for name, value in os.environ.items() if name.upper() in _KEPT}
+    ours = {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_OPTIONAL_LOCKS": "0",  # looking at a work tree writes nothing into it
+    }
+    return kept | ours | dict(extra or {})
 
 
 def run(
@@ -44,10 +57,9 @@ def run(
 ) -> process.Completed:
     """Run git in a repository; raises CommandError unless `check` is False."""
     place = [f"--git-dir={git_dir}"] if git_dir else []
-    # a repository of another user is read, never run: hooks and filters of its own stay off
-    safe = ["-c", "safe.directory=*", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"]
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     return process.run(
-        ["git", *safe, *place, *words], cwd=cwd, env=environment(env), check=check, timeout=timeout, cancel=cancel
+        ["git", *settings, *place, *words], cwd=cwd, env=environment(env), check=check, timeout=timeout, cancel=cancel
     )
 
 

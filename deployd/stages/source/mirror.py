@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+HEAD = "refs/deployd/HEAD"  # what the far side's HEAD was
+
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
@@ -41,15 +43,15 @@ def fetch(
 ) -> Mirror:
     """Bring a repository's mirror up to date; `wanted` is a commit that must be in it. Raises SourceError."""
     repository = git.checked_repository(repository)
+    mirrors = mirrors.absolute()
     name = hashlib.sha256(repository.encode(errors="surrogateescape")).hexdigest()[:24]
     mirror = Mirror(mirrors / f"{name}.git", repository)
     mirrors.mkdir(parents=True, exist_ok=True)
     with _locked(mirrors / f"{name}.lock"):
         if not (mirror.git_dir / "HEAD").exists():
             git.run("init", "--quiet", "--bare", "--", str(mirror.git_dir))
-        specs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/deployd/HEAD"]
         try:
-            _fetch(mirror, specs, prune=True, cancel=cancel)
+            _fetch_all(mirror, cancel=cancel)
             if wanted and not has(mirror, wanted):
                 _fetch(mirror, [f"+{wanted}:refs/deployd/{wanted}"], prune=False, cancel=cancel)
         except CommandError as error:
@@ -62,8 +64,25 @@ def fetch(
     return mirror
 
 
+def _fetch_all(mirror: Mirror, *, cancel: threading.Event | None) -> None:
+    branches = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
+    try:
+        _fetch(mirror, [*branches, f"+HEAD:{HEAD}"], prune=True, cancel=cancel)
+    except CommandError as error:
+        if "remote ref HEAD" not in (error.details or ""):
+            raise
+        # the far side's HEAD names a branch that is gone; its other branches are there
+        git.run("update-ref", "-d", HEAD, git_dir=mirror.git_dir)
+        _fetch(mirror, branches, prune=True, cancel=cancel)
+
+
 def _fetch(mirror: Mirror, specs: list[str], *, prune: bool, cancel: threading.Event | None) -> None:
-    options = ["--quiet", "--force", "--no-tags", "--no-recurse-submodules", *(["--prune"] if prune else [])]
+    options = ["--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--update-shallow"]
+    if prune:
+        options.append("--prune")
+    if git.is_local(mirror.repository) or mirror.repository.startswith("file:"):
+        # git does not hand our settings on to the far half, which refuses a repository of another user's
+        options.append("--upload-pack=git -c 'safe.directory=*' upload-pack")
     # gc.auto: a checkout may be reading the mirror; --update-head-ok: the mirror's own HEAD means nothing
     git.run(
         "-c", "gc.auto=0", "fetch", *options, "--update-head-ok", "--", mirror.repository, *specs,
@@ -79,7 +98,7 @@ def has(mirror: Mirror, commit: str) -> bool:
 def resolve(mirror: Mirror, ref: str) -> str:
     """The full commit id of a branch, tag or commit; raises SourceError."""
     ref = git.checked_ref(ref)
-    candidates = ["refs/deployd/HEAD"] if ref == "HEAD" else [f"refs/heads/{ref}", f"refs/tags/{ref}", ref]
+    candidates = [HEAD] if ref == "HEAD" else [f"refs/heads/{ref}", f"refs/tags/{ref}", ref]
     for candidate in candidates:
         commit = commit_of(candidate, git_dir=mirror.git_dir)
         if commit:

@@ -35,6 +35,8 @@ def copy(top: Path, *, into: Path) -> str:
     digest = hashlib.sha256()
     for name in sorted(_files(top)):
         source, target = top / name, into / name
+        if any((into / parent).is_symlink() for parent in Path(name).parents):
+            continue  # tracked below a folder that is a link now: the link is what is there
         try:
             facts = source.lstat()
         except FileNotFoundError:

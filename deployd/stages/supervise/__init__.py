@@ -2,7 +2,7 @@
 
 from deployd.stages.supervise import retention
 from deployd.stages.supervise.follow import logs
+from deployd.stages.supervise.look import HostStatus, status
 from deployd.stages.supervise.retention import prune
-from deployd.stages.supervise.status import HostStatus, status
 
 __all__ = ["HostStatus", "logs", "prune", "retention", "status"]

@@ -5,21 +5,19 @@ from __future__ import annotations
 import re
 
 _NAMES = re.compile(
-    r"""\.env(?:\..+)? | \.npmrc | \.yarnrc(?:\.yml)? | \.netrc | \.git-credentials | \.pgpass | \.htpasswd
+    r"""\.env.* | \.npmrc | \.yarnrc(?:\.yml)? | \.netrc | \.git-credentials | \.pgpass | \.htpasswd
       | id_(?:rsa|dsa|ecdsa|ed25519) | .+\.(?:pem|key|p12|pfx|jks|keystore|kdbx)""",
     re.VERBOSE | re.IGNORECASE,
 )
 _FOLDERS = {".git", ".ssh", ".aws", ".gnupg"}
-_EXAMPLES = re.compile(r"\.env\.(?:example|sample|template|defaults?)", re.IGNORECASE)
+_PUBLISHED = (".pem", ".key")  # in a package from a registry they are no secrets: lists of certificates, test keys
 
 
 def is_secret(path: str) -> bool:
-    """Whether the file at `path` is left out; `node_modules` may hold certificates that a package needs (CA lists)."""
+    """Whether the file or link at `path` is left out."""
     *folders, name = path.split("/")
-    if _FOLDERS.intersection(folders):
+    if _FOLDERS.intersection(folders) or name in _FOLDERS or any(folder.startswith(".env") for folder in folders):
         return True
-    if _EXAMPLES.fullmatch(name):
-        return False
-    if "node_modules" in folders and name.lower().endswith((".pem", ".key")):
+    if "node_modules" in folders and name.lower().endswith(_PUBLISHED):
         return False
     return _NAMES.fullmatch(name) is not None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from deployd.hosts.replies import Begun
 
 RETRIES = 3
+_UNCHANGED = "unchanged: nothing was flipped"
 _PAUSE = 1.0  # doubled from one try to the next
 
 
@@ -91,7 +92,7 @@ def ship(
             # Who never answered is not tried again here: nothing began, and the whole fleet would wait.
             broke = broke or error.code == "connection-lost"
             if not broke or attempt == RETRIES or isinstance(error, HostKeyError) or error.code == "ssh-auth-failed":
-                raise
+                raise error.but(live=_UNCHANGED) from error
             pause = _PAUSE * 2**attempt
             report(Event.WARNING, host=host, what=f"{error.what}; trying again in {pause:g} s", code=error.code)
             if cancel.wait(pause):
@@ -102,7 +103,7 @@ def ship(
 
 def _cancelled(host: HostName) -> CancelledError:
     return CancelledError(
-        f"shipping to {host} was cancelled", host=host, live="unchanged", fix="release again: what arrived is kept"
+        f"shipping to {host} was cancelled", host=host, live=_UNCHANGED, fix="release again: what arrived is kept"
     )
 
 

@@ -3,7 +3,7 @@
 Comes in: URLs of this machine's lab. Goes out: one JSON document with requests, failures, latencies in milliseconds and
 the releases that answered (`X-Deployd-Release`). Runs until SIGTERM or SIGINT, or for `--seconds`.
 
-    python tests/load.py --connections 8 --seconds 5 http://10.201.0.11/
+    python tests/support/load.py --connections 8 --seconds 5 http://10.201.0.11/
 """
 
 from __future__ import annotations

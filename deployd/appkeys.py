@@ -1,0 +1,303 @@
+"""Every key of `deployd.toml`, declared once: place, kind, meaning, example. Defaults are domain/options.py's.
+
+From this table come the checks of appfile.py, the annotated files in etc/, docs/reference/app.md and `deployd docs`.
+No pydantic: it takes 0.2 s to import and `deployd status` reads this file (measured; see ARCHITECTURE.md).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from deployd.domain import options
+from deployd.domain.ids import HostName
+from deployd.domain.quantity import parse_duration, parse_size, write_duration, write_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_DOMAIN = re.compile(
+    r"(?=.{1,253}$)(?:\*\.)?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
+)
+_STATUS = range(100, 600)
+_PORTS = range(1, 65536)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a value may be: `expected` completes "should be ...", `parse` raises ValueError, `write` gives TOML."""
+
+    expected: str
+    parse: Callable[[Any], Any]
+    write: Callable[[Any], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key. `field` is the attribute of the section's options; `example` is TOML."""
+
+    name: str
+    kind: Kind
+    help: str
+    example: str
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One table of `deployd.toml`, and the options that it fills."""
+
+    name: str
+    type: type
+    part: str
+    help: str
+    keys: tuple[Key, ...]
+
+    def default(self, key: Key) -> Any:
+        """The key's default, as domain/options.py has it."""
+        return {field.name: field.default for field in fields(self.type)}[key.field or key.name]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or "\n" in value:
+        raise ValueError
+    return value
+
+
+def _whole(low: int, high: int | None = None) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+            raise ValueError
+        return value
+
+    return parse
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise ValueError
+    return float(value)
+
+
+def _duration(value: Any) -> float:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - one error for every wrong value
+    return parse_duration(value)
+
+
+def _size(value: Any) -> int:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - one error for every wrong value
+    return parse_size(value)
+
+
+def _path(value: Any) -> str:
+    text = _text(value)
+    if not text.startswith("/") or any(char.isspace() for char in text):
+        raise ValueError
+    return text
+
+
+def _ref(value: Any) -> str:
+    text = _text(value)
+    if text.startswith("-"):
+        raise ValueError
+    return text
+
+
+def _domain(value: Any) -> str:
+    text = _text(value).lower()
+    if not _DOMAIN.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _instances(value: Any) -> int | str:
+    return "cores" if value == "cores" else _whole(1, 64)(value)
+
+
+def _many(one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def parse(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise ValueError  # noqa: TRY004 - one error for every wrong value
+        return tuple(dict.fromkeys(one(item) for item in value))
+
+    return parse
+
+
+def _choice(*values: str) -> Kind:
+    def parse(value: Any) -> str:
+        if value not in values:
+            raise ValueError
+        return str(value)
+
+    return Kind(expected="one of " + ", ".join(f'"{value}"' for value in values), parse=parse, write=json.dumps)
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+TEXT = Kind(expected="a text", parse=_text, write=_toml)
+REF = Kind(expected="a branch's name", parse=_ref, write=_toml)
+DURATION = Kind(
+    expected='a duration such as "500ms", "30s" or "20m"',
+    parse=_duration,
+    write=lambda value: _toml(write_duration(value)),
+)
+SIZE = Kind(expected='a size such as "512M" or "4G"', parse=_size, write=lambda value: _toml(write_size(value)))
+NUMBER = Kind(expected="a number above 0", parse=_number, write=_toml)
+COUNT = Kind(expected="a whole number, 1 or more", parse=_whole(1), write=_toml)
+COUNT_OR_NONE = Kind(expected="a whole number, 0 or more", parse=_whole(0), write=_toml)
+PORT = Kind(expected="a port, 1 to 65535", parse=_whole(_PORTS[0], _PORTS[-1]), write=_toml)
+URL_PATH = Kind(expected='a path that begins with "/"', parse=_path, write=_toml)
+URL_PATHS = Kind(expected='a list of paths that begin with "/"', parse=_many(_path), write=_toml)
+STATUSES = Kind(
+    expected="a list of HTTP statuses such as [200, 204]", parse=_many(_whole(_STATUS[0], _STATUS[-1])), write=_toml
+)
+INSTANCES = Kind(expected='a whole number from 1 to 64, or "cores"', parse=_instances, write=_toml)
+HOSTS = Kind(expected='a list of host names such as ["web1", "web2"]', parse=_many(HostName.parse), write=_toml)
+DOMAINS = Kind(expected='a list of domains such as ["shop.example"]', parse=_many(_domain), write=_toml)
+
+BUILD = Section(
+    name="build",
+    type=options.Build,
+    part="build",
+    help="How the app is built, on the machine that runs deployd.",
+    keys=(
+        Key(
+            name="command",
+            kind=TEXT,
+            example='"npm run build"',
+            help="What builds the app. Without it: the framework's own.",
+        ),
+        Key(
+            name="install",
+            kind=TEXT,
+            example='"npm ci"',
+            help="What installs the packages. Without it: the package manager's, from the lock file only.",
+        ),
+        Key(
+            name="node",
+            kind=TEXT,
+            example='"22"',
+            help="The Node.js version. Without it: what .nvmrc, .node-version or package.json's engines ask for.",
+        ),
+        Key(name="timeout", kind=DURATION, example='"20m"', help="How long install and build may take, each."),
+        Key(name="memory", kind=SIZE, example='"4G"', help="The build's memory limit. Without it: none."),
+        Key(name="cpus", kind=NUMBER, example="2.0", help="How many processors the build may use. Without it: all."),
+    ),
+)
+PROBE = Section(
+    name="probe",
+    type=options.Probe,
+    part="probe",
+    help="When a started release counts as healthy: asked by its socket before the flip, by the web server after it.",
+    keys=(
+        Key(name="path", kind=URL_PATH, example='"/health"', help="What is asked for."),
+        Key(name="status", kind=STATUSES, example="[200]", help="The statuses that count as healthy."),
+        Key(name="timeout", kind=DURATION, example='"30s"', help="How long a release may take to become healthy."),
+        Key(name="interval", kind=DURATION, example='"250ms"', help="The wait between two questions."),
+        Key(name="successes", kind=COUNT, example="2", help="How many healthy answers in a row are needed."),
+        Key(name="request_timeout", kind=DURATION, example='"5s"', help="How long one answer may take."),
+        Key(
+            name="warm",
+            kind=URL_PATHS,
+            example='["/", "/products"]',
+            help="Pages to ask for before the flip: the first visitor finds them warm.",
+        ),
+        Key(
+            name="host",
+            kind=TEXT,
+            example='"shop.example"',
+            help="The Host header of the questions. Without it: the first domain.",
+        ),
+    ),
+)
+ROLLOUT = Section(
+    name="rollout",
+    type=options.Waves,
+    part="waves",
+    help="In which order the hosts are flipped, once the release is prepared on all of them.",
+    keys=(
+        Key(
+            name="strategy",
+            kind=_choice("all", "batch", "canary"),
+            example='"canary"',
+            help="all: every host at once. batch: `batch` hosts at a time. canary: one host first, then the rest.",
+        ),
+        Key(name="batch", kind=COUNT, example="2", help="Hosts in one wave, with batch."),
+        Key(
+            name="pause",
+            kind=DURATION,
+            example='"30s"',
+            help="The wait between waves; a wave that turns unhealthy flips all back.",
+        ),
+    ),
+)
+RUN = Section(
+    name="run",
+    type=options.Run,
+    part="run",
+    help="How the server runs on each host.",
+    keys=(
+        Key(
+            name="instances",
+            kind=INSTANCES,
+            example='"cores"',
+            help="Server processes on each host; they share one socket.",
+        ),
+        Key(name="memory", kind=SIZE, example='"1G"', help="The memory limit of one process. Without it: none."),
+        Key(
+            name="warm",
+            kind=DURATION,
+            example='"10m"',
+            help="How long the release before stays started: going back then needs no start-up. 0s stops it at once.",
+        ),
+        Key(
+            name="drain",
+            kind=DURATION,
+            example='"30s"',
+            help="How long an old process may finish what it has, after the flip.",
+        ),
+    ),
+)
+KEEP = Section(
+    name="keep",
+    type=options.Keep,
+    part="keep",
+    help="How many releases stay on each host. What is current, in use, or the last good one is never removed.",
+    keys=(
+        Key(name="releases", kind=COUNT, example="5", help="Releases that were live; the current one counts."),
+        Key(name="failed", kind=COUNT_OR_NONE, example="2", help="Releases that never were live."),
+    ),
+)
+SECTIONS = (BUILD, PROBE, ROLLOUT, RUN, KEEP)
+
+NAME = Key(name="name", kind=TEXT, example='"shop"', help="The app's name: a-z, 0-9 and '-', at most 30 characters.")
+BRANCH = Key(
+    name="branch",
+    kind=REF,
+    example='"main"',
+    help="The branch that belongs here: from another one, `deployd release` asks first.",
+)
+FLEET = Key(
+    name="hosts", kind=HOSTS, example='["web1", "web2"]', help="The hosts, by the names of `deployd host list`."
+)
+SITE = Section(
+    name="environments.<name>",
+    type=options.Run,
+    part="run",
+    help="One environment. Any table above may stand under it too, and wins there: [environments.production.probe].",
+    keys=(
+        Key(
+            name="domains",
+            kind=DOMAINS,
+            example='["shop.example"]',
+            help="Domains that the web server answers for. None: every name that no other app has.",
+        ),
+        Key(name="port", kind=PORT, example="80", help="The web server's port."),
+    ),
+)

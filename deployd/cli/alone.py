@@ -1,0 +1,184 @@
+"""The stages on this machine, without hosts, engine or remote: the app's folder as it is comes in, a build goes out.
+
+The folder itself is not touched: what git does not ignore is copied into the state folder and built there, as
+`release --dirty` would. A build of the same tree with the same inputs is used again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deployd.cli.context import APP_FILE
+from deployd.cli.init import app_name
+from deployd.cli.release import repository_of
+from deployd.domain.events import Event, Report
+from deployd.domain.ids import AppName, BuildId
+from deployd.domain.options import Options
+from deployd.domain.stages import BuildOutput, BuildPlan, SourceRequest
+from deployd.errors import UsageError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+
+    from deployd.cli.context import Cli
+    from deployd.domain.secret import Secret
+
+
+_RECORD = "build.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What to build, read before the work begins."""
+
+    app: AppName
+    environment: str
+    options: Options
+    source: SourceRequest
+    variables: Mapping[str, Secret]
+    state: Path
+    caches: Path
+    mirrors: Path
+    runtimes: Path
+    artifacts: Path
+    log: Path
+    use_cache: bool
+
+
+def wish_of(cli: Cli, *, use_cache: bool = True) -> Wish:
+    """The app's folder and options; without a deployd.toml, the defaults."""
+    folder = cli.options.app_dir.absolute() if cli.options.app_dir else _nearest()
+    if not folder.is_dir():
+        raise UsageError(
+            f"{folder} is not a folder", code="app-dir-missing", fix="name the app's folder with --app-dir"
+        )
+    app, options, variables = app_name(folder), Options(), dict[str, "Secret"]()
+    if (folder / APP_FILE).is_file():
+        from deployd import appfile
+
+        file = appfile.load(folder / APP_FILE)
+        app, options = file.name, file.options
+        if cli.environment in file.environments:
+            options = file.environment(cli.environment).options
+            variables = _build_variables(cli, app)
+    paths = cli.paths.make()
+    repository, subdir = repository_of(folder) or (folder, "")
+    key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Wish(
+        app=app,
+        environment=cli.environment,
+        options=options,
+        source=SourceRequest(repository=str(repository), subdir=subdir, dirty=True),
+        variables=variables,
+        state=paths.checkouts / f"alone-{key}",
+        caches=paths.caches / f"{app}.alone",
+        mirrors=paths.mirrors,
+        runtimes=paths.runtimes,
+        artifacts=paths.artifacts,
+        log=paths.logs / f"alone-{key}.log",
+        use_cache=use_cache,
+    )
+
+
+def built(wish: Wish, *, report: Report, cancel: threading.Event) -> BuildOutput:
+    """Check out, plan, and build, unless that very build is there."""
+    from deployd.stages import build, source
+    from deployd.stages.build import runtime
+
+    fresh = wish.state / f"{time.time_ns():x}"  # it stays there: builds remember absolute paths
+    output = None
+    try:
+        with stage("source", report):
+            tree = source.checkout(wish.source, mirrors=wish.mirrors, into=fresh, report=report, cancel=cancel)
+        clear = {name: secret.reveal() for name, secret in wish.variables.items()}
+        plan = build.plan(tree, wish.options.build, app=wish.app, environment=wish.environment, variables=clear)
+        kept = _kept(wish)
+        if kept and wish.use_cache and kept.plan.build_id == plan.build_id:
+            report(Event.BUILD_REUSED, build_id=plan.build_id)
+            return kept
+        with stage("build", report):
+            node = runtime.fetch(plan.node, runtimes=wish.runtimes, cancel=cancel)
+            wish.log.unlink(missing_ok=True)
+            output = build.build(
+                tree,
+                plan,
+                options=wish.options.build,
+                caches=wish.caches,
+                log=wish.log,
+                variables=wish.variables,
+                node=Path(node.path),
+                use_cache=wish.use_cache,
+                report=report,
+                cancel=cancel,
+            )
+        return _keep(wish, output, fresh=fresh, old=kept)
+    finally:
+        if output is None:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+class stage:  # noqa: N801 - reads as a statement: with stage("build", report)
+    """Tells that a stage began, and how long it took."""
+
+    def __init__(self, name: str, report: Report) -> None:
+        self._name, self._report = name, report
+        self._begun = time.monotonic()
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._report(Event.STAGE_STARTED, stage=self._name)
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        """End; a stage that failed is not told as finished."""
+        if kind is None:
+            self._report(Event.STAGE_FINISHED, stage=self._name, seconds=round(time.monotonic() - self._begun, 3))
+
+
+def _nearest() -> Path:
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / APP_FILE).is_file()), here)
+
+
+def _build_variables(cli: Cli, app: AppName) -> dict[str, Secret]:
+    names = {variable.key for variable in cli.client.variables(app, cli.environment) if variable.build}
+    if not names:
+        return {}
+    revealed = cli.client.reveal_variables(app, cli.environment)
+    return {name: secret for name, secret in revealed.items() if name in names}
+
+
+def _kept(wish: Wish) -> BuildOutput | None:
+    try:
+        data: dict[str, Any] = json.loads((wish.state / _RECORD).read_text())
+        output = BuildOutput(**data | {"plan": _plan(data["plan"])})
+        return output if Path(output.app_dir).is_dir() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _plan(data: dict[str, Any]) -> BuildPlan:
+    lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
+    return BuildPlan(**data | lists | {"build_id": BuildId(data["build_id"])})
+
+
+def _keep(wish: Wish, output: BuildOutput, *, fresh: Path, old: BuildOutput | None) -> BuildOutput:
+    """Remember a finished build instead of the old one, whose installed packages serve the next build."""
+    from deployd.stages import build
+
+    if old is not None:
+        build.keep_install(old, caches=wish.caches)
+    aside = wish.state / f".build.{os.getpid()}"
+    aside.write_text(json.dumps(asdict(output)))
+    aside.rename(wish.state / _RECORD)
+    for folder in wish.state.iterdir():
+        if folder.is_dir() and folder != fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+    return output

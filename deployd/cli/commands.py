@@ -1,0 +1,117 @@
+"""The table of commands: name -> where it is and one line of help; out comes the page that `deployd --help` prints.
+
+Nothing is imported for that page: not the commands, not even typer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One command: `module` and `attribute` name a `Declared` or a `Noun`."""
+
+    module: str
+    attribute: str
+    help: str
+    hidden: bool = False
+
+    def load(self, name: str) -> Any:
+        """Import the module and build the click command."""
+        return getattr(import_module(f"deployd.cli.{self.module}"), self.attribute).build(name)
+
+
+def _entry(where: str, text: str, *, hidden: bool = False) -> Entry:
+    module, _, attribute = where.partition(":")
+    return Entry(module=module, attribute=attribute, help=text, hidden=hidden)
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Start": {
+        "init": _entry("init:init", "Detect the framework and write a commented deployd.toml"),
+        "host": _entry("host:hosts", "Servers: add, list, check, bootstrap, remove, ssh"),
+        "env": _entry("env:variables", "Variables of an environment: set, import, pull, list, unset"),
+        "lab": _entry("lab:lab", "Disposable servers on this machine, to try deployd on"),
+    },
+    "Release": {
+        "release": _entry("release:release", "Bring a commit live"),
+        "rollback": _entry("rollback:rollback", "Go back to the last good release, or to a named one"),
+        "promote": _entry("promote:promote", "Bring a release live in another environment"),
+        "resume": _entry("rollouts:resume", "Finish what was interrupted"),
+        "cancel": _entry("rollouts:cancel", "Cancel a running rollout"),
+        "unlock": _entry("rollouts:unlock", "Take the lock from a rollout that is gone"),
+        "pin": _entry("marks:pin", "Stop automatic releases of an environment"),
+        "unpin": _entry("marks:unpin", "Let automatic releases go on"),
+        "mark": _entry("marks:marks", "Mark a release good or bad"),
+        "deploy": _entry("release:deploy", "See release", hidden=True),
+    },
+    "Look": {
+        "status": _entry("status:status", "What is live where"),
+        "releases": _entry("releases:releases", "Releases, newest first, with their marks"),
+        "rollouts": _entry("rollouts:rollouts", "What was done, by whom, and how it ended"),
+        "show": _entry("releases:show", "Everything about one release"),
+        "diff": _entry("releases:diff", "What differs between two releases"),
+        "logs": _entry("logs:logs", "The servers' logs, all hosts, merged by time"),
+        "open": _entry("status:open_", "Open the app in a browser"),
+    },
+    "Servers": {
+        "exec": _entry("exec:exec_", "Run a command in the live release's environment"),
+        "restart": _entry("upkeep:restart", "Restart the live release, one process at a time"),
+        "prune": _entry("upkeep:prune", "Remove releases that are kept no longer"),
+        "doctor": _entry("host:doctor", "Check this machine and the environment's hosts"),
+    },
+    "Stages alone": {
+        "build": _entry("stages:build", "Run the app's build here"),
+        "trace": _entry("stages:trace", "List the files that the server needs, and why"),
+        "package": _entry("stages:package", "Make an artifact file"),
+    },
+    "Help": {
+        "config": _entry("configuration:config", "What is in force, and where each value comes from"),
+        "docs": _entry("configuration:docs", "Print a section of the annotated configuration"),
+        "completion": _entry("completion:completion", "Print the completion script of a shell"),
+        "version": _entry("configuration:version", "Print the version"),
+    },
+}
+COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+_SHARED = """
+Everywhere, before or after the command:
+  -C, --app-dir DIR       the app's folder (default: the nearest deployd.toml, upwards)
+  -e, --environment NAME  the environment (default: production)
+      --host NAME         only this host; repeatable; web* works
+  -y, --yes               answer every question with yes
+  -q, --quiet             say only what matters
+  -v, --verbose           say more
+      --json              JSON on stdout, and nothing else there
+      --state-dir DIR     where deployd keeps what it knows
+"""
+
+
+def visible() -> dict[str, str]:
+    """The commands that are shown, with their help."""
+    return {name: entry.help for name, entry in COMMANDS.items() if not entry.hidden}
+
+
+def root_help(*, heading: Callable[[str], str] = str, name: Callable[[str], str] = str) -> str:
+    """The page of `deployd --help`; `heading` and `name` may colour."""
+    width = max(len(command) for command in COMMANDS) + 2
+    parts = [
+        f"{heading('deployd')}: from a git commit to atomic, immutable releases on bare Linux servers.\n",
+        f"{heading('Usage:')} deployd COMMAND [OPTIONS]\n",
+    ]
+    for title, section in SECTIONS.items():
+        lines = [
+            f"  {name(command.ljust(width))}{entry.help}" for command, entry in section.items() if not entry.hidden
+        ]
+        parts.append("\n".join([heading(f"{title}:"), *lines]) + "\n")
+    first, _, rest = _SHARED.strip().partition("\n")
+    parts.append(f"{heading(first)}\n{rest}\n")
+    parts.append(f"{heading('Example:')}\n  $ deployd release --plan\n\nMore: deployd COMMAND --help, deployd docs\n")
+    return "\n".join(parts)

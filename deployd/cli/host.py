@@ -1,0 +1,333 @@
+"""`deployd host`: servers that deployd knows, their pinned keys and their check-up; and `deployd doctor`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deployd.cli.context import parse_id, select
+from deployd.cli.verbs import Noun, verb
+from deployd.domain.host import Host
+from deployd.domain.ids import HostName
+from deployd.errors import CommandError, HostKeyError, NotFoundError, UnreachableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from deployd.cli.context import Cli
+
+hosts = Noun("host", "Servers that deployd knows.")
+
+_PLACE = re.compile(
+    r"(?:(?P<user>[^@]+)@)?(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<name>[^:\[\]@]+))(?::(?P<port>\d+))?"
+)
+_USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+_ADDRESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
+_TASK = re.compile(r"(?:TASK|RUNNING HANDLER) \[(.*)\]")
+_PORTS = range(1, 65536)
+_NAMES = Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Hosts; web* works. [default: all]")]
+
+
+def parse_place(text: str) -> tuple[str, str, int]:
+    """`[USER@]ADDRESS[:PORT]` as user, address, port; an IPv6 address stands in brackets."""
+    match = _PLACE.fullmatch(text)
+    address = (match["six"] or match["name"]) if match else ""
+    user = (match["user"] or "root") if match else ""
+    port = int(match["port"] or 22) if match else 0
+    if not match or not _ADDRESS.fullmatch(address) or not _USER.fullmatch(user) or port not in _PORTS:
+        bare_six = text.count(":") > 1 and "[" not in text
+        fix = (
+            f"write an IPv6 address in brackets: [{text}]"
+            if bare_six
+            else "write [USER@]ADDRESS[:PORT]: root@203.0.113.7"
+        )
+        raise UsageError(f"{text!r} is not an address", code="address-invalid", fix=fix)
+    return user, address, port
+
+
+@hosts.verb("add", example="deployd host add web1 root@203.0.113.7 --identity ~/.ssh/id_ed25519")
+def add(
+    cli: Cli,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name in deployd.")],
+    place: Annotated[
+        str, typer.Argument(metavar="[USER@]ADDRESS[:PORT]", help="Where it is, and the admin to log in as.")
+    ],
+    identity: Annotated[
+        Path | None, typer.Option("--identity", "-i", metavar="FILE", help="The admin's private key.")
+    ] = None,
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(
+            "--fingerprint", metavar="SHA256:...", help="The key that the host must have; then nothing is asked."
+        ),
+    ] = None,
+) -> None:
+    """Get to know a server: show its key's fingerprint, and pin it after a yes.
+
+    Compare the fingerprint with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the server's console.
+    """
+    host_name = parse_id(HostName.parse, name, flag="NAME")
+    user, address, port = parse_place(place)
+    if identity is not None and not identity.expanduser().is_file():
+        raise UsageError(f"there is no file {identity}", code="identity-missing", fix="name the admin's private key")
+    from deployd.hosts import keys
+
+    known = _known(cli, host_name)
+    key, found = keys.scan(address, port)
+    if fingerprint is not None:
+        _same_fingerprint(name, fingerprint, found)
+    elif not (known and known.host_key == key):
+        cli.out.note(f"{name} ({address}) has the key\n  {key.split()[0]} {found}")
+        if known:
+            cli.out.warn(f"the key pinned for {name} until now is another: {keys.fingerprint(known.host_key)}")
+        cli.confirm("Is that its key?", flag=f"--fingerprint {found}")
+    host = Host(
+        name=host_name,
+        address=address,
+        port=port,
+        admin_user=user,
+        identity=str(identity.expanduser().absolute()) if identity else None,
+        host_key=key,
+    )
+    cli.client.add_host(host)
+    cli.out.result(as_json(host) | {"fingerprint": found}, f"{name} is {user}@{address}:{port}, its key is pinned")
+    cli.out.next(f"deployd host bootstrap {name}")
+
+
+@hosts.verb("list", example="deployd host list")
+def list_(cli: Cli) -> None:
+    """List the servers that deployd knows."""
+    found = cli.client.hosts()
+    chosen = set(select([host.name for host in found], cli.options.hosts))
+    found = tuple(host for host in found if host.name in chosen)
+    if cli.options.json:
+        cli.out.document([as_json(host) for host in found])
+        return
+    if not found:
+        cli.out.line("no hosts yet")
+        cli.out.next("deployd host add web1 root@ADDRESS", "deployd lab up --hosts 2")
+        return
+    from deployd.hosts import keys
+
+    rows = [
+        (
+            cli.out.paint(str(host.name), "bold"),
+            f"{host.address}:{host.port}",
+            host.admin_user,
+            keys.fingerprint(host.host_key),
+        )
+        for host in found
+    ]
+    cli.out.table(("NAME", "ADDRESS", "ADMIN", "KEY"), rows)
+
+
+@hosts.verb("check", example="deployd host check web1")
+def check(cli: Cli, names: _NAMES = None) -> int:
+    """Look each server over; every finding comes with its fix.
+
+    Exits with 1 when something is wrong, and with 6 when a host cannot be reached.
+    """
+    return check_hosts(cli, chosen_hosts(cli, names))
+
+
+@hosts.verb("bootstrap", example="deployd host bootstrap web1 web2")
+def bootstrap(cli: Cli, names: _NAMES = None) -> None:
+    """Make bare servers ready: packages, the deployd user with its restricted key, the helper, the web server.
+
+    Running it again changes nothing that is right already.
+    """
+    chosen = chosen_hosts(cli, names)
+    from deployd.hosts import bootstrap as playbook
+
+    cli.out.note(f"bootstrapping {', '.join(host.name for host in chosen)}: a few minutes on a bare server")
+    seen: set[str] = set()
+    playbook.run(chosen, paths=cli.paths.make(), on_line=lambda line: _show_ansible(cli, line, seen))
+    cli.out.result(
+        {"bootstrapped": [str(host.name) for host in chosen]},
+        f"{', '.join(host.name for host in chosen)} can take releases",
+    )
+    cli.out.next("deployd host check", "deployd release --plan")
+
+
+def _show_ansible(cli: Cli, line: str, seen: set[str]) -> None:
+    """Ansible's tasks as one line each; all that it says with `-v`. (A failure is told by the error.)"""
+    task = _TASK.match(line)
+    if cli.options.verbose:
+        cli.out.note(line)
+    elif task and task[1] not in seen:
+        seen.add(task[1])
+        cli.out.note(f"{cli.out.paint('→', 'cyan', on=cli.out.stderr)} {task[1]}")
+
+
+@hosts.verb("remove", example="deployd host remove web1 --yes")
+def remove(cli: Cli, names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Hosts; web* works.")]) -> None:
+    """Forget servers. What runs on them stays as it is."""
+    chosen = chosen_hosts(cli, names)
+    cli.confirm(f"Forget {', '.join(host.name for host in chosen)}? What runs there stays.")
+    for host in chosen:
+        cli.client.remove_host(host.name)
+    cli.out.result(
+        {"removed": [str(host.name) for host in chosen]},
+        f"{', '.join(host.name for host in chosen)} forgotten; nothing changed there",
+    )
+
+
+@hosts.verb("ssh", example="deployd host ssh web1 -- uptime", passthrough=True)
+def ssh(
+    cli: Cli,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The host.")],
+    command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="What to run there.")] = None,
+) -> None:
+    """Log in as the host's admin, with the pinned key."""
+    words = command[1:] if command and command[0] == "--" else command or []
+    host = cli.client.host(parse_id(HostName.parse, name, flag="NAME"))
+    from deployd.hosts import keys
+
+    program = shutil.which("ssh")
+    if not program:
+        raise CommandError("ssh is not installed on this machine", code="command-missing", fix="install openssh-client")
+    pinned = cli.paths.make().known_hosts
+    keys.write_known_hosts(cli.client.hosts(), pinned)
+    algorithms = keys.algorithms(host.host_key)
+    argv = ssh_argv(host, known_hosts=pinned, algorithms=algorithms, command=words)
+    sys.stdout.flush()
+    os.execv(program, argv)  # noqa: S606 - the person's own terminal goes to ssh: this process has nothing left to do
+
+
+def ssh_argv(host: Host, *, known_hosts: Path, algorithms: Sequence[str], command: Sequence[str] = ()) -> list[str]:
+    """The command line of OpenSSH's client that accepts the pinned key only."""
+    identity = ["-i", host.identity, "-o", "IdentitiesOnly=yes"] if host.identity else []
+    return [
+        "ssh",
+        "-p",
+        str(host.port),
+        "-l",
+        host.admin_user,
+        *identity,
+        "-o",
+        f"UserKnownHostsFile={known_hosts}",
+        "-o",
+        "GlobalKnownHostsFile=/dev/null",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        f"HostKeyAlgorithms={','.join(algorithms)}",
+        "--",
+        host.address,
+        *command,
+    ]
+
+
+@verb(example="deployd doctor")
+def doctor(cli: Cli) -> int:
+    """Check this machine and the environment's hosts (all known hosts, outside of an app); each finding has its fix."""
+    findings = [_tool(*tool) for tool in _TOOLS]
+    known = cli.client.hosts()
+    try:
+        names = cli.hosts()
+    except UsageError:
+        names = select([host.name for host in known], cli.options.hosts)
+    missing = [name for name in names if name not in {host.name for host in known}]
+    findings += [
+        ("this machine", "error", f"host {name} of the app is not known here", f"deployd host add {name} ADDRESS")
+        for name in missing
+    ]
+    return check_hosts(cli, [host for host in known if host.name in names], before=findings)
+
+
+_TOOLS = (
+    ("git", "needed to fetch sources"),
+    ("rsync", "needed to ship releases"),
+    ("ssh", "needed to ship releases"),
+    ("npm", "needed to build Node.js apps"),
+)
+
+
+def _tool(name: str, why: str) -> tuple[str, str, str, str]:
+    if shutil.which(name):
+        return ("this machine", "ok", f"{name} is there", "")
+    package = "openssh-client" if name == "ssh" else name
+    return ("this machine", "error", f"{name} is missing: {why}", f"apt install {package}")
+
+
+def check_hosts(cli: Cli, chosen: Sequence[Host], *, before: Sequence[tuple[str, str, str, str]] = ()) -> int:
+    """Check hosts, draw what was found, and return the exit code."""
+    from deployd.hosts import doctor
+    from deployd.hosts.pool import Pool
+
+    rows = list(before)
+    with Pool(chosen, paths=cli.paths.make()) as pool:
+        outcomes = pool.connect_all([host.name for host in chosen])
+        for host in chosen:
+            rows += [(str(host.name), one.level, one.what, one.fix or "") for one in doctor.check(host, pool)]
+    _draw_findings(cli, rows, [str(host.name) for host in chosen])
+    if any(isinstance(outcome, UnreachableError) for outcome in outcomes.values()):
+        return UnreachableError.exit_code
+    return 1 if any(level == "error" for _, level, _, _ in rows) else 0
+
+
+def _draw_findings(cli: Cli, rows: Sequence[tuple[str, str, str, str]], names: Sequence[str]) -> None:
+    if cli.options.json:
+        keys = ("host", "level", "what", "fix")
+        cli.out.document([dict(zip(keys, row, strict=True)) for row in rows])
+        return
+    marks = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "error": ("✗", "red")}
+    order = ("this machine", *names)
+    label = max((len(name) for name in order), default=0)
+    for about in order:
+        for level, what, fix in [(level, what, fix) for host, level, what, fix in rows if host == about]:
+            mark, style = marks.get(level, ("·", "dim"))
+            if level == "ok" and cli.options.quiet:
+                continue
+            cli.out.line(f"{cli.out.paint(mark, style)} {cli.out.paint(about.ljust(label), 'bold')}  {what}")
+            if fix and level != "ok":
+                cli.out.line(f"  {' ' * label}  {cli.out.paint('fix', 'dim')} {fix}")
+    wrong = sum(level == "error" for _, level, _, _ in rows)
+    warned = sum(level == "warn" for _, level, _, _ in rows)
+    if not rows:
+        cli.out.line("no hosts to check: deployd host add NAME ADDRESS")
+    elif wrong or warned:
+        cli.out.line(f"{wrong} wrong, {warned} to look at")
+    else:
+        cli.out.line("all well")
+
+
+def chosen_hosts(cli: Cli, names: Sequence[str] | None) -> list[Host]:
+    """The known hosts that the arguments (or `--host`) name; all of them without any."""
+    known = cli.client.hosts()
+    if not known:
+        raise NotFoundError("no hosts are known", code="no-hosts", fix="add one: deployd host add web1 root@ADDRESS")
+    chosen = select([host.name for host in known], [*(names or ()), *cli.options.hosts])
+    return [host for host in known if host.name in chosen]
+
+
+def as_json(host: Host) -> dict[str, Any]:
+    """A host as `host list --json` gives it."""
+    return {
+        "name": host.name,
+        "address": host.address,
+        "port": host.port,
+        "user": host.admin_user,
+        "identity": host.identity,
+        "host_key": host.host_key,
+    }
+
+
+def _known(cli: Cli, name: HostName) -> Host | None:
+    return next((host for host in cli.client.hosts() if host.name == name), None)
+
+
+def _same_fingerprint(name: str, wanted: str, found: str) -> None:
+    if wanted.removeprefix("SHA256:").rstrip("=") != found.removeprefix("SHA256:").rstrip("="):
+        raise HostKeyError(
+            f"the key that {name} showed is another: {found}",
+            host=name,
+            live="not looked at: nothing was sent to it",
+            fix=f"compare with the server's console; expected was {wanted}",
+        )

@@ -1,0 +1,160 @@
+"""`deployd releases`, `show` and `diff`: what was released, everything about one, and what differs between two."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deployd.cli.render import clean
+from deployd.cli.status import ago
+from deployd.cli.verbs import verb
+from deployd.domain.artifact import FileEntry
+from deployd.domain.quantity import format_size
+from deployd.domain.release import Mark, Release, ReleaseState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deployd.cli.context import Cli
+    from deployd.domain.artifact import LinkEntry, Manifest
+
+_RELEASE = Annotated[str, typer.Argument(metavar="RELEASE", help="A release id, or its last part.")]
+_STYLES = {"current": "green", "bad": "red", "failed": "red", "dirty": "yellow", "good": "green"}
+
+
+@verb(example="deployd releases")
+def releases(
+    cli: Cli, *, count: Annotated[int, typer.Option("-n", "--lines", metavar="N", min=1, help="How many.")] = 20
+) -> None:
+    """List releases, newest first, with their marks.
+
+    current, previous, good, bad, dirty (made of uncommitted work), prepared, failed, pruned.
+    """
+    app, environment = cli.where
+    found = sorted(cli.client.releases(app, environment), key=lambda release: release.id, reverse=True)
+    current, previous = live_order(found)
+    rows = [(release, marks(release, current=current, previous=previous)) for release in found[:count]]
+    if cli.options.json:
+        cli.out.document([as_json(release) | {"marks": names} for release, names in rows])
+        return
+    if not rows:
+        cli.out.line(f"{app} has no releases in {environment}")
+        cli.out.next("deployd release")
+        return
+    cli.out.table(
+        ("RELEASE", "COMMIT", "MARKS", "MADE", "BY", "WHAT"),
+        [
+            (
+                cli.out.paint(str(release.id), "bold") if "current" in names else str(release.id),
+                (release.commit or "-")[:7],
+                " ".join(cli.out.paint(name, _STYLES.get(name, "dim")) for name in names),
+                ago(release.created),
+                clean(release.who),
+                clean(release.message or release.subject or ""),
+            )
+            for release, names in rows
+        ],
+    )
+
+
+@verb(example="deployd show k2x7")
+def show(cli: Cli, release: _RELEASE) -> None:
+    """Show everything about one release."""
+    found = cli.client.release_by_id(cli.release_id(release))
+    app, environment = cli.where
+    current, previous = live_order(cli.client.releases(app, environment))
+    names = marks(found, current=current, previous=previous)
+    if cli.options.json:
+        cli.out.document(as_json(found) | {"marks": names})
+        return
+    cli.out.line(cli.out.paint(str(found.id), "bold"))
+    cli.out.pairs(
+        [
+            ("  state", str(found.state)),
+            ("  marks", " ".join(names)),
+            ("  commit", found.commit or ""),
+            ("  branch", clean(found.branch or "")),
+            ("  subject", clean(found.subject or "")),
+            ("  message", clean(found.message or "")),
+            ("  by", clean(found.who)),
+            ("  made", f"{found.created} ({ago(found.created)})"),
+            ("  live", f"{found.live_at} ({ago(found.live_at)})" if found.live_at else "never"),
+            ("  artifact", str(found.artifact)),
+            ("  build id", str(found.build_id)),
+            ("  runtime", str(found.runtime)),
+        ]
+    )
+
+
+@verb(example="deployd diff k2x7 m3p9")
+def diff(cli: Cli, before: _RELEASE, after: _RELEASE) -> None:
+    """Show what differs between two releases: commit, runtime, and files by their hashes."""
+    old, new = (cli.client.release_by_id(cli.release_id(text)) for text in (before, after))
+    from deployd.stages.package import load
+
+    manifests = [load(cli.paths.artifacts, release.artifact) for release in (old, new)]
+    changed = compare(*manifests)
+    facts = {
+        name: (getattr(old, name), getattr(new, name))
+        for name in ("commit", "branch", "runtime", "artifact")
+        if getattr(old, name) != getattr(new, name)
+    }
+    if cli.options.json:
+        cli.out.document({"before": old.id, "after": new.id, "changed": facts, "files": changed})
+        return
+    out = cli.out
+    out.line(f"{old.id} → {out.paint(str(new.id), 'bold')}")
+    out.pairs([(f"  {name}", f"{one or '-'} → {two or '-'}") for name, (one, two) in facts.items()])
+    styles = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
+    for kind, (sign, style) in styles.items():
+        for path in changed[kind]:
+            out.line(f"{out.paint(sign, style)} {clean(path)}")
+    sizes = [manifest.size for manifest in manifests]
+    counts = ", ".join(f"{len(changed[kind])} {kind}" for kind in styles)
+    out.line(f"{counts}; {format_size(sizes[0])} → {format_size(sizes[1])}")
+
+
+def compare(old: Manifest, new: Manifest) -> dict[str, list[str]]:
+    """Paths that were added, removed or changed, sorted."""
+    one, two = ({entry.path: _content(entry) for entry in manifest.files} for manifest in (old, new))
+    return {
+        "added": sorted(two.keys() - one.keys()),
+        "removed": sorted(one.keys() - two.keys()),
+        "changed": sorted(path for path in one.keys() & two.keys() if one[path] != two[path]),
+    }
+
+
+def _content(entry: FileEntry | LinkEntry) -> tuple[object, ...]:
+    return (entry.sha256, entry.mode) if isinstance(entry, FileEntry) else ("link", entry.target)
+
+
+def live_order(found: Sequence[Release]) -> tuple[str | None, str | None]:
+    """Which release is current, and which was live before it, as deployd's records have it."""
+    current = next((release.id for release in found if release.state is ReleaseState.LIVE), None)
+    before = [release for release in found if release.was_live and release.id != current]
+    previous = max(before, key=lambda release: release.live_at or "", default=None)
+    return current, previous.id if previous else None
+
+
+def marks(release: Release, *, current: str | None, previous: str | None) -> list[str]:
+    """What is to be said of a release in a list."""
+    found = []
+    if release.id == current:
+        found.append("current")
+    elif release.id == previous:
+        found.append("previous")
+    if release.mark in {Mark.GOOD, Mark.BAD}:
+        found.append(str(release.mark))
+    if release.dirty:
+        found.append("dirty")
+    if release.state in {ReleaseState.PREPARED, ReleaseState.FAILED, ReleaseState.PRUNED, ReleaseState.NEW}:
+        found.append(str(release.state))
+    return found
+
+
+def as_json(release: Release) -> dict[str, Any]:
+    """A release as `releases --json` gives it."""
+    fields: Mapping[str, Any] = asdict(release)
+    return {name: str(value) if isinstance(value, str) else value for name, value in fields.items()}

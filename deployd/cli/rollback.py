@@ -1,0 +1,51 @@
+"""`deployd rollback`: back to the last release that was live and good, or to a named one. Never builds, never waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployd.cli import running
+from deployd.cli.outcome import conclude
+from deployd.cli.verbs import verb
+
+if TYPE_CHECKING:
+    from deployd.cli.context import Cli
+
+
+@verb(example="deployd rollback")
+def rollback(
+    cli: Cli,
+    release: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RELEASE]", help="A release id, or its last part. [default: the last one that was live and good]"
+        ),
+    ] = None,
+) -> int:
+    """Go back to the last release that was live and good, or to a named one.
+
+    A running release is cancelled and turned back first. If one host lacks the release, no host is touched. What is
+    left is marked bad, and automatic releases pause until `deployd unpin` or a new commit.
+    """
+    from deployd.rollouts.wishes import RollbackWish
+
+    app, environment = cli.where
+    wish = RollbackWish(
+        app=app,
+        environment=environment,
+        hosts=cli.hosts(),
+        options=cli.app_environment.options,
+        release=cli.release_id(release) if release else None,
+    )
+    result = running.run(
+        cli,
+        lambda report, cancel: cli.client.rollback(wish, report=report, cancel=cancel),
+        question="Cancel this rollback? Hosts that flipped are flipped again.",
+        moving=False,  # over in less than a second: a moving picture would only flash
+    )
+    code = conclude(cli, result, verb="back")
+    if code == 0 and result.previous and result.previous != result.release:
+        cli.out.note(f"{result.previous} is marked bad; automatic releases pause until `deployd unpin` or a new commit")
+    return code

@@ -1,0 +1,124 @@
+"""`deployd status`: what is live where; and `deployd open`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from deployd.cli.verbs import verb
+from deployd.domain.quantity import format_duration
+from deployd.errors import CommandError, NotFoundError
+
+if TYPE_CHECKING:
+    from deployd.cli.context import Cli
+    from deployd.rollouts.wishes import Pin, Status
+
+PARTLY_LIVE = 3
+UNREACHABLE = 6
+_STATES = {"live": "green", "empty": "dim", "unreachable": "red", "failed": "red", "down": "red"}
+
+
+@verb(example="deployd status --json")
+def status(cli: Cli) -> int:
+    """Show what is live on each host. Changes nothing and waits for nobody.
+
+    Exits with 3 when the hosts differ, and with 6 when one cannot be reached.
+    """
+    app, environment = cli.where
+    found = cli.client.status(app, environment, cli.hosts())
+    if cli.options.json:
+        cli.out.document(found.to_json())
+    else:
+        _draw(cli, found)
+    if found.mixed:
+        return PARTLY_LIVE
+    return UNREACHABLE if any(host.state == "unreachable" for host in found.hosts) else 0
+
+
+@verb(example="deployd open")
+def open_(cli: Cli) -> None:
+    """Open the app in a browser (or print its address, where there is none)."""
+    app, environment = cli.where
+    found = cli.client.status(app, environment, cli.hosts())
+    url = next((host.url for host in found.hosts if host.url and host.release), None)
+    if url is None:
+        raise NotFoundError(f"{app} is not live in {environment}", code="not-live", fix="release it: deployd release")
+    if cli.options.json:
+        cli.out.document({"url": url})
+        return
+    cli.out.line(url)
+    if not cli.out.is_terminal:
+        return
+    import webbrowser
+
+    try:
+        webbrowser.open(url)
+    except webbrowser.Error as error:
+        raise CommandError(
+            f"no browser could be started: {error}", code="command-missing", fix=f"open {url} yourself"
+        ) from error
+
+
+def ago(text: str | None, *, now: datetime | None = None) -> str:
+    """A time as people say it: `2 h 10 m ago`; the text itself when it is no time."""
+    if not text:
+        return ""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    return "just now" if seconds < 1 else f"{format_duration(float(int(seconds))).replace('.0 s', ' s')} ago"
+
+
+def _draw(cli: Cli, found: Status) -> None:
+    out = cli.out
+    out.line(out.paint(f"{found.app} {found.environment}", "bold"))
+    if found.mixed:
+        release = out.paint("the hosts differ", "red", "bold")
+    elif found.release:
+        marks = [mark for mark in (found.mark, "dirty" if found.dirty else None) if mark]
+        release = " ".join([out.paint(str(found.release), "bold"), *(out.paint(mark, "yellow") for mark in marks)])
+    else:
+        release = "nothing is live yet"
+    rollout = found.rollout
+    out.pairs(
+        [
+            ("  release", release),
+            ("  commit", (found.commit or "")[:7]),
+            ("  since", ago(found.since)),
+            ("  previous", str(found.previous or "")),
+            ("  pinned", _pin(found.pin)),
+            ("  rollout", f"{rollout.get('id')} {rollout.get('state')}" if rollout else ""),
+        ]
+    )
+    out.line()
+    rows = [
+        (
+            out.paint(str(host.name), "cyan"),
+            host.address,
+            str(host.release or "-"),
+            out.paint(host.state, _STATES.get(host.state, "yellow")),
+            f"{host.instances}/{host.wanted}",
+            host.url or "",
+        )
+        for host in found.hosts
+    ]
+    out.table(("HOST", "ADDRESS", "RELEASE", "STATE", "RUNNING", "URL"), rows)
+    for host in found.hosts:
+        if host.error:
+            out.warn(f"{host.name}: {host.error.get('what')}; {host.error.get('fix')}")
+    if found.mixed:
+        out.next("deployd resume", "deployd rollback")
+    elif not found.release and all(host.state == "empty" for host in found.hosts):
+        out.next("deployd release --plan", "deployd release")
+
+
+def _pin(pin: Pin | None) -> str:
+    if pin is None:
+        return ""
+    at = f"at {pin.release} " if pin.release else ""
+    why = "by a rollback" if pin.automatic else f"by {pin.who}"
+    return f"{at}{why}, {ago(pin.at)}; `deployd unpin` lets automatic releases go on"

@@ -1,0 +1,1 @@
+"""The order of things: one flat recipe for each kind of rollout, and the engine that makes them durable."""

@@ -1,0 +1,131 @@
+"""The only import of DBOS: a recipe comes in, its steps are kept in SQLite, its result goes out.
+
+What was measured decides the settings. Our lock comes before DBOS, and the executor's id is this process's own: with
+DBOS's default one a second launch would steal what the first one runs, and a release that was killed would be restarted
+by itself and overtake the rollback made after it. So launch recovers nothing; `recovery.py` decides, then `resume`.
+WAL is set before launch (DBOS does not), which leaves one sync for each step instead of four.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from dbos import DBOS, DBOSConfig, Queue, SetWorkflowID
+
+from deployd.errors import DeploydError
+from deployd.rollouts.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from deployd.domain.ids import RolloutId
+    from deployd.rollouts.rollout import Rollout
+    from deployd.rollouts.values import Json
+
+    Recipe = Callable[[Runner, Rollout], Json]
+
+APPLICATION_VERSION = "1"
+"""A constant: DBOS's default is a hash of the source, and every upgrade would strand what is unfinished."""
+_WORKFLOW = "deployd.rollout"
+_QUEUE = "deployd.resume"
+_FINAL = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
+
+_running: dict[str, tuple[Callable[[Rollout, Runner], Json], Rollout]] = {}
+_queues: list[Queue] = []
+
+
+class EngineError(DeploydError):
+    """The engine lost a rollout: its kept steps do not fit the recipe, or the database failed."""
+
+    default_code = "engine-failed"
+
+
+class Durable(Runner):
+    """Runs steps, and DBOS keeps their results."""
+
+    def keep(self, name: str, body: Callable[[], Json]) -> Json:
+        """Run `body` once; after a crash its kept result comes back instead."""
+        return DBOS.run_step({"name": name}, body)
+
+
+@DBOS.workflow(name=_WORKFLOW)
+def _workflow(rollout_id: str) -> Json:
+    """One rollout. What it works with is this process's own, and is found by its id."""
+    recipe, rollout = _running[rollout_id]
+    return recipe(rollout, Durable(rollout))
+
+
+class Engine:
+    """DBOS, launched. At most one in a process; the caller holds the state folder's lock.
+
+    `resumes` says that there are rollouts to resume: they go through a queue, and DBOS's own is polled once a second.
+    """
+
+    def __init__(self, database: Path, *, resumes: bool) -> None:
+        if resumes and not _queues:
+            _queues.append(Queue(_QUEUE, polling_interval_sec=0.05))
+        _set_wal(database)
+        _hush()
+        config: DBOSConfig = {
+            "name": "deployd",
+            "system_database_url": f"sqlite:///{database}",
+            "executor_id": f"{os.getpid()}-{secrets.token_hex(4)}",
+            "application_version": APPLICATION_VERSION,
+            "enable_otlp": False,
+            "log_level": "CRITICAL",
+            "max_executor_threads": 8,
+        }
+        DBOS(config=config)
+        DBOS.launch()
+
+    def run(self, rollout: Rollout, recipe: Recipe) -> Json:
+        """Run a rollout to its end: a new one from its start, one that a process left from where it was."""
+        _running[str(rollout.id)] = (lambda given, runner: recipe(runner, given), rollout)
+        try:
+            return self._begin(rollout.id)
+        finally:
+            _running.pop(str(rollout.id), None)
+
+    def _begin(self, rollout: RolloutId) -> Json:
+        found = DBOS.get_workflow_status(str(rollout))
+        try:
+            if found is None:
+                with SetWorkflowID(str(rollout)):
+                    result: Json = DBOS.start_workflow(_workflow, str(rollout)).get_result()
+                return result
+            if found.status not in _FINAL:
+                DBOS.resume_workflow(str(rollout), queue_name=_QUEUE if _queues else None)
+            kept: Json = DBOS.retrieve_workflow(str(rollout)).get_result(polling_interval_sec=0.05)
+        except DeploydError:
+            raise
+        except Exception as error:
+            raise EngineError(
+                f"the engine lost rollout {rollout}: {type(error).__name__}: {error}",
+                fix="see `deployd status`; then release or roll back again",
+            ) from error
+        return kept
+
+    def forget(self, rollouts: list[RolloutId]) -> None:
+        """Remove the kept steps of rollouts that are long at their end."""
+        DBOS.delete_workflows([str(rollout) for rollout in rollouts], delete_children=True)
+
+    def close(self) -> None:
+        """End DBOS. Not needed by who leaves by os._exit, and slow: it waits for its threads."""
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+
+
+def _set_wal(database: Path) -> None:
+    with closing(sqlite3.connect(database, timeout=30)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _hush() -> None:
+    """DBOS tells its life on stderr; ours is told by events."""
+    for name in ("dbos", "dbos.console"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

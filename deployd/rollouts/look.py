@@ -1,0 +1,135 @@
+"""Looking without changing: the facts of a plan, the status of an app, and who holds what."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deployd.domain.ids import RuntimeName
+from deployd.domain.release import Mark
+from deployd.errors import HostError, NotFoundError
+from deployd.rollouts.plan import HostFacts, PlanFacts, plan
+from deployd.rollouts.wishes import HostState, LockState, Plan, Status
+from deployd.stages import supervise
+from deployd.store.moments import from_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId
+    from deployd.hosts.helper import Helper
+    from deployd.hosts.pool import Pool
+    from deployd.paths import StatePaths
+    from deployd.rollouts.wishes import ReleaseWish
+    from deployd.store import Store
+
+
+def plan_release(paths: StatePaths, store: Store, pool: Pool, wish: ReleaseWish) -> Plan:
+    """The plan of a release: the source is looked at in a folder that is removed again."""
+    made = _source_facts(paths, store, wish)
+    blocked = [one for one in store.rollouts.unfinished(wish.app, wish.environment) if one.kind != "rollback"]
+    found = pool.each(wish.hosts, lambda helper: _host_facts(helper, wish, node=made.get("node")))
+    hosts = {
+        name: HostFacts(error=f"{one.what}; {one.fix}") if isinstance(one, HostError) else one
+        for name, one in found.items()
+    }
+    return plan(PlanFacts(**made, blocked_by=blocked[0].id if blocked else None, hosts=hosts), wish)
+
+
+def _source_facts(paths: StatePaths, store: Store, wish: ReleaseWish) -> dict[str, Any]:
+    if wish.source is None:
+        return {}
+    from deployd.stages import build, package, source
+
+    with tempfile.TemporaryDirectory(prefix="deployd-plan-") as folder:
+        tree = source.checkout(wish.source, mirrors=paths.mirrors, into=Path(folder) / "tree")
+        variables = store.variables.reveal(wish.app, wish.environment, build=True)
+        clear = {name: secret.reveal() for name, secret in variables.items()}
+        planned = build.plan(tree, wish.options.build, app=wish.app, environment=wish.environment, variables=clear)
+    again = store.releases.built(wish.app, wish.environment, planned.build_id) if wish.use_cache else None
+    if again:
+        try:
+            package.load(paths.artifacts, again.artifact)
+        except NotFoundError:
+            again = None
+    return {
+        "commit": tree.commit,
+        "subject": tree.subject,
+        "ref": tree.ref,
+        "dirty": tree.dirty,
+        "framework": f"{planned.framework} {planned.framework_version or ''}".strip(),
+        "manager": planned.manager,
+        "node": planned.node,
+        "build_id": planned.build_id,
+        "built_by": again.id if again else None,
+    }
+
+
+def _host_facts(helper: Helper, wish: ReleaseWish, *, node: object) -> HostFacts:
+    facts = helper.facts()
+    changes = helper.configure(wish.app, wish.environment, run=wish.options.run, check=True)
+    status = helper.status(wish.app, wish.environment)
+    runtime = RuntimeName(f"node-{node}-linux-{facts.cpu}-{facts.libc}") if node else None
+    return HostFacts(
+        current=status.current,
+        has_runtime=runtime in facts.runtimes if runtime else bool(facts.runtimes),
+        changes=changes,
+    )
+
+
+def status(store: Store, pool: Pool, app: AppName, environment: EnvironmentName) -> Status:
+    """What is live where, with what the store knows of it."""
+    found = supervise.status(pool, pool.names, app=app, environment=environment)
+    answered = [one for one in found if one.error is None]
+    current = {one.release for one in answered}
+    only = next(iter(current)) if len(current) == 1 else None
+    known = store.releases.find(only) if only else None
+    since = min((one.since for one in answered if one.since and only), default=None)
+    running = store.rollouts.unfinished(app, environment)
+    return Status(
+        app=app,
+        environment=environment,
+        release=only,
+        commit=known.commit if known else None,
+        since=from_epoch(since) if since else None,
+        hosts=tuple(
+            HostState(
+                name=one.name,
+                address=one.address,
+                release=one.release,
+                state=one.state,
+                instances=one.instances,
+                wanted=one.wanted,
+                url=one.url,
+                error=one.error.to_json() if one.error else None,
+            )
+            for one in found
+        ),
+        previous=_previous(store, app, environment, only),
+        rollout={"id": running[-1].id, "state": running[-1].state} if running else None,
+        mixed=len(current) > 1,
+        mark=known.mark if known else None,
+        dirty=known.dirty if known else False,
+        pin=store.pins.get(app, environment),
+    )
+
+
+def locks(pool: Pool, hosts: Sequence[HostName], app: AppName, environment: EnvironmentName) -> tuple[LockState, ...]:
+    """Who holds the app's lock on each host."""
+    found = pool.each(hosts, lambda helper: helper.holder(app, environment))
+    return tuple(
+        LockState(host=name, held=False, error=one.to_json())
+        if isinstance(one, HostError)
+        else LockState(host=name, held=one.held, owner=one.owner, since=one.since, rollout=one.rollout)
+        for name, one in found.items()
+    )
+
+
+def _previous(store: Store, app: AppName, environment: EnvironmentName, current: ReleaseId | None) -> ReleaseId | None:
+    """What a rollback would go to."""
+    from deployd.rollouts.kept import before
+
+    bad = {one.id for one in store.releases.of(app, environment) if one.mark is Mark.BAD}
+    log = [release for release, _ in store.live_log.of(app, environment)]
+    return before(log, left={current} if current else set(), bad=bad)

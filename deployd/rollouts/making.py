@@ -1,0 +1,314 @@
+"""What is done on this machine: a wish comes in, a registered release (artifact, runtime, frozen variables) goes out.
+
+The four stages are chained here. A build that was made before is taken again. Next.js writes the checkout's path into
+what it builds, so each app and environment has one path, or no two builds would be equal. A process that resumes a
+rollout checks out anew, and first ends what a dead one's build tools left running there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployd import __version__
+from deployd.domain.artifact import Provenance, Runtime
+from deployd.domain.events import Event
+from deployd.domain.ids import ArtifactName, BuildId, ReleaseId
+from deployd.domain.release import Release, ReleaseState
+from deployd.errors import DeploydError, NotFoundError, SourceError
+from deployd.rollouts import values
+from deployd.rollouts.wishes import PromoteWish, ReleaseWish
+from deployd.stages import build as build_stage
+from deployd.stages import package as package_stage
+from deployd.stages import source as source_stage
+from deployd.stages import trace as trace_stage
+from deployd.stages.build import runtime as runtimes
+
+if TYPE_CHECKING:
+    from deployd.domain.secret import Secret
+    from deployd.domain.stages import SourceTree
+    from deployd.rollouts.rollout import Rollout
+    from deployd.rollouts.values import Json
+
+ACTIONS_KEY = "NEXT_SERVER_ACTIONS_ENCRYPTION_KEY"
+
+
+def source(rollout: Rollout) -> Json:
+    """Check the wished tree out."""
+    return {**values.to_json(_checkout(rollout)), "attempt": rollout.attempt}
+
+
+def build(rollout: Rollout, checked_out: Json) -> Json:
+    """Build the tree, unless this very build was made before. Returns `artifact` (of the earlier one) or `output`."""
+    tree = _here(rollout, checked_out)
+    variables = _build_variables(rollout)
+    clear = {name: secret.reveal() for name, secret in variables.items()}
+    options = rollout.options.build
+    plan = build_stage.plan(tree, options, app=rollout.app, environment=rollout.environment, variables=clear)
+    use_cache = not isinstance(rollout.wish, ReleaseWish) or rollout.wish.use_cache
+    again = _built_before(rollout, plan.build_id) if use_cache else None
+    if again:
+        rollout.report(Event.BUILD_REUSED, artifact=again.artifact, build_id=plan.build_id, release=again.id)
+        return {
+            "output": None,
+            "artifact": again.artifact,
+            "build_id": plan.build_id,
+            "node": again.runtime.version,
+            "framework": plan.framework,
+            "lockfile_sha256": plan.lockfile_sha256,
+        }
+    node = runtimes.fetch(plan.node, runtimes=rollout.paths.runtimes, cpu=_own_cpu(), cancel=rollout.stop)
+    output = build_stage.build(
+        tree,
+        plan,
+        options=options,
+        caches=rollout.paths.caches / rollout.app,
+        log=rollout.paths.logs / f"{rollout.id}.log",
+        variables=variables,
+        node=Path(node.path),
+        use_cache=use_cache,
+        report=rollout.report,
+        cancel=rollout.stop,
+    )
+    return {
+        "output": values.to_json(output),
+        "artifact": None,
+        "build_id": plan.build_id,
+        "node": plan.node,
+        "framework": plan.framework,
+        "lockfile_sha256": plan.lockfile_sha256,
+    }
+
+
+def package(rollout: Rollout, checked_out: Json, built: Json, fleet_kind: Json) -> Json:
+    """Trace and package what was built, and register the release."""
+    artifact = ArtifactName(built["artifact"]) if built["artifact"] else _package(rollout, built["output"])
+    tree = _tree(checked_out)
+    return _register(
+        rollout,
+        artifact=artifact,
+        build_id=BuildId(built["build_id"]),
+        runtime=_fleet_runtime(rollout, built["node"], fleet_kind),
+        tree=tree,
+        framework=built["framework"],
+        lockfile_sha256=built["lockfile_sha256"],
+    )
+
+
+def take_in(rollout: Rollout, fleet_kind: Json) -> Json:
+    """Register a release of an artifact file."""
+    wish = rollout.wish
+    if not isinstance(wish, ReleaseWish) or wish.artifact_file is None:
+        raise DeploydError("there is nothing to release", code="internal", fix="this is a bug: report it")
+    artifact = package_stage.import_(Path(wish.artifact_file), artifacts=rollout.paths.artifacts)
+    rollout.report(Event.ARTIFACT_PACKAGED, artifact=artifact.name, files=artifact.files, size=artifact.size)
+    version = rollout.options.build.node or _newest_runtime_version(rollout)
+    return _register(
+        rollout,
+        artifact=artifact.name,
+        build_id=BuildId("b" + artifact.name[1:21]),
+        runtime=_fleet_runtime(rollout, version, fleet_kind),
+        tree=None,
+        framework="unknown",
+        lockfile_sha256=None,
+    )
+
+
+def take_over(rollout: Rollout, fleet_kind: Json) -> Json:
+    """Register a release of another release's artifact, with this environment's variables."""
+    wish = rollout.wish
+    if not isinstance(wish, PromoteWish):
+        raise DeploydError("there is nothing to promote", code="internal", fix="this is a bug: report it")
+    origin = rollout.store.releases.get(wish.release)
+    if origin.app != rollout.app:
+        raise NotFoundError(
+            f"release {origin.id} is of the app {origin.app}",
+            code="release-of-other-app",
+            fix=f"name a release of {rollout.app}",
+        )
+    package_stage.load(rollout.paths.artifacts, origin.artifact)
+    before = rollout.store.releases.provenance(origin.id)
+    return _register(
+        rollout,
+        artifact=origin.artifact,
+        build_id=origin.build_id,
+        runtime=_fleet_runtime(rollout, origin.runtime.version, fleet_kind),
+        tree=None,
+        framework=before.framework,
+        lockfile_sha256=before.lockfile_sha256,
+        origin=before,
+    )
+
+
+def _checkout(rollout: Rollout) -> SourceTree:
+    wish = rollout.wish
+    if not isinstance(wish, ReleaseWish) or wish.source is None:
+        raise DeploydError("there is no source to check out", code="internal", fix="this is a bug: report it")
+    folder = clear(rollout)
+    return source_stage.checkout(
+        wish.source, mirrors=rollout.paths.mirrors, into=folder, report=rollout.report, cancel=rollout.stop
+    )
+
+
+def _here(rollout: Rollout, checked_out: Json) -> SourceTree:
+    """The tree as this process checked it out; anew, when another process did and may have begun to build in it."""
+    tree = _tree(checked_out)
+    if checked_out["attempt"] == rollout.attempt:
+        return tree
+    again = _checkout(rollout)
+    if again.tree_hash != tree.tree_hash:
+        raise SourceError(
+            f"{tree.ref} is not any more what it was when the release began",
+            code="source-moved",
+            live="unchanged",
+            fix="release again: deployd release",
+        )
+    return again
+
+
+def clear(rollout: Rollout) -> Path:
+    """The one checkout folder of the app and environment, removed, with whatever still runs in it ended."""
+    folder = rollout.paths.checkouts / f"{rollout.app}-{rollout.environment}"
+    if folder.exists():
+        for pid in _processes_in(folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def _processes_in(folder: Path) -> list[int]:
+    """Processes whose folder is in there: build tools of a deployd that was killed outlive it in their own session."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if (entry / "cwd").readlink().is_relative_to(folder.resolve()):
+                    found.append(int(entry.name))
+    return found
+
+
+def _tree(checked_out: Json) -> SourceTree:
+    return values.source_tree({name: value for name, value in checked_out.items() if name != "attempt"})
+
+
+def _build_variables(rollout: Rollout) -> dict[str, Secret]:
+    store, where = rollout.store, (rollout.app, rollout.environment)
+    store.variables.ensure_managed(*where, ACTIONS_KEY, who="deployd")
+    everything = store.variables.reveal(*where)
+    rollout.recorder.hide(secret for name, secret in everything.items() if not name.startswith("NEXT_PUBLIC_"))
+    return store.variables.reveal(*where, build=True)
+
+
+def _built_before(rollout: Rollout, build_id: BuildId) -> Release | None:
+    found = rollout.store.releases.built(rollout.app, rollout.environment, build_id)
+    if found is None:
+        return None
+    try:
+        package_stage.load(rollout.paths.artifacts, found.artifact)
+    except NotFoundError:
+        return None
+    return found
+
+
+def _package(rollout: Rollout, output: Json) -> ArtifactName:
+    made = values.build_output(output)
+    files = trace_stage.trace(made)
+    for warning in files.warnings:
+        rollout.report(Event.WARNING, what=warning, code="trace-warning")
+    artifact = package_stage.package(files, built=made.built, artifacts=rollout.paths.artifacts)
+    rollout.report(Event.ARTIFACT_PACKAGED, artifact=artifact.name, files=artifact.files, size=artifact.size)
+    build_stage.keep_install(made, caches=rollout.paths.caches / rollout.app)
+    return artifact.name
+
+
+def _fleet_runtime(rollout: Rollout, version: str, fleet_kind: Json) -> Runtime:
+    return runtimes.fetch(
+        version,
+        runtimes=rollout.paths.runtimes,
+        cpu=fleet_kind["cpu"],
+        libc=fleet_kind["libc"],
+        cancel=rollout.stop,
+    )
+
+
+def _newest_runtime_version(rollout: Rollout) -> str:
+    """The Node.js of the environment's last release, or the default: an artifact file does not say which."""
+    last = rollout.store.releases.of(rollout.app, rollout.environment, limit=1)
+    return last[0].runtime.version if last else runtimes.resolve(None)
+
+
+def _register(
+    rollout: Rollout,
+    *,
+    artifact: ArtifactName,
+    build_id: BuildId,
+    runtime: Runtime,
+    tree: SourceTree | None,
+    framework: str,
+    lockfile_sha256: str | None,
+    origin: Provenance | None = None,
+) -> Json:
+    """Keep the release with its provenance, and freeze the variables of this moment for it."""
+    about = tree or origin
+    commit = about.commit if about else None
+    release = rollout.release_id(commit)
+    wish = rollout.wish
+    message = wish.message if isinstance(wish, ReleaseWish | PromoteWish) else None
+    created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    provenance = Provenance(
+        app=rollout.app,
+        environment=rollout.environment,
+        release=release,
+        artifact=artifact,
+        build_id=build_id,
+        runtime=runtime.name,
+        commit=commit,
+        branch=about.branch if about else None,
+        ref=about.ref if about else None,
+        dirty=about.dirty if about else False,
+        subject=about.subject if about else None,
+        author=about.author if about else None,
+        who=rollout.who,
+        message=message,
+        created=created,
+        node=runtime.name.version,
+        lockfile_sha256=lockfile_sha256,
+        framework=framework,
+        deployd=__version__,
+    )
+    rollout.store.releases.add(_release_of(provenance, release), provenance=provenance)
+    rollout.store.variables.ensure_managed(rollout.app, rollout.environment, ACTIONS_KEY, who="deployd")
+    rollout.store.variables.freeze(release, rollout.app, rollout.environment)
+    return {"release": release, "artifact": artifact, "runtime": values.to_json(runtime)}
+
+
+def _release_of(provenance: Provenance, release: ReleaseId) -> Release:
+    from deployd.domain.ids import AppName, EnvironmentName, RuntimeName
+
+    return Release(
+        id=release,
+        app=AppName(provenance.app),
+        environment=EnvironmentName(provenance.environment),
+        artifact=ArtifactName(provenance.artifact),
+        build_id=BuildId(provenance.build_id),
+        runtime=RuntimeName(provenance.runtime),
+        commit=provenance.commit,
+        branch=provenance.branch,
+        subject=provenance.subject,
+        dirty=provenance.dirty,
+        who=provenance.who,
+        message=provenance.message,
+        created=provenance.created,
+        state=ReleaseState.NEW,
+    )
+
+
+def _own_cpu() -> str:
+    return "arm64" if platform.machine() in {"aarch64", "arm64"} else "x64"

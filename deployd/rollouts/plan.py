@@ -1,0 +1,119 @@
+"""What a release would do: facts and a wish come in, actions with reasons go out. Pure; `look.py` gets the facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deployd.domain.quantity import format_duration
+from deployd.rollouts.fleet import waves
+from deployd.rollouts.wishes import Action, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deployd.domain.ids import HostName, ReleaseId
+    from deployd.rollouts.wishes import ReleaseWish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What a host has: `changes` is what `configure` would change; `error` why it could not be asked."""
+
+    current: ReleaseId | None = None
+    has_runtime: bool = False
+    changes: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFacts:
+    """What is known before a release: of the source, of an earlier build, of each host."""
+
+    commit: str | None = None
+    subject: str | None = None
+    ref: str | None = None
+    dirty: bool = False
+    framework: str | None = None
+    manager: str | None = None
+    node: str | None = None
+    build_id: str | None = None
+    built_by: ReleaseId | None = None
+    blocked_by: str | None = None
+    hosts: Mapping[HostName, HostFacts]
+
+
+def plan(facts: PlanFacts, wish: ReleaseWish) -> Plan:
+    """The actions of a release, in order."""
+    actions = [*_making(facts, wish)]
+    for name in wish.hosts:
+        actions += _preparing(name, facts, facts.hosts[name])
+    if wish.activate:
+        actions += _going_live(facts, wish)
+    else:
+        actions.append(_on(None, "close", "leave it prepared", "--no-activate: what is live stays live"))
+    return Plan(app=wish.app, environment=wish.environment, actions=tuple(actions))
+
+
+def _making(facts: PlanFacts, wish: ReleaseWish) -> list[Action]:
+    actions = []
+    if facts.blocked_by:
+        actions.append(_on(None, "settle", f"turn back rollout {facts.blocked_by}", "its process is gone"))
+    if wish.source is None:
+        return [*actions, _on(None, "package", f"take in {wish.artifact_file}", "--artifact: nothing is built")]
+    commit = (facts.commit or "no commit")[:7] + (" and uncommitted work" if facts.dirty else "")
+    actions.append(_on(None, "source", f"check out {commit}: {facts.subject or ''}".rstrip(": "), f"{facts.ref}"))
+    if facts.built_by:
+        actions.append(
+            _on(
+                None,
+                "build",
+                f"take the artifact of {facts.built_by}",
+                f"the same build was made then ({facts.build_id})",
+            )
+        )
+        return actions
+    with_what = " ".join(part for part in (facts.framework, "with", facts.manager, "on Node.js", facts.node) if part)
+    reason = "no release has this build" if wish.use_cache else "--no-cache"
+    return [
+        *actions,
+        _on(None, "build", f"build {with_what}", reason),
+        _on(None, "package", "trace and package what the server needs", "it is built anew"),
+    ]
+
+
+def _preparing(name: HostName, facts: PlanFacts, host: HostFacts) -> list[Action]:
+    if host.error:
+        return [_on(name, "check", "end with an error, nothing changed", host.error)]
+    actions = []
+    if not host.has_runtime:
+        actions.append(_on(name, "ship", f"send Node.js {facts.node or ''}".rstrip(), "the host does not have it"))
+    actions.append(_on(name, "ship", "send the files that it lacks, and seal the release", "only these travel"))
+    names = {"units": "write the app's units", "site": "write the app's site for the web server"}
+    actions += [_on(name, "prepare", names.get(one, one), "they differ from deployd.toml") for one in host.changes]
+    actions.append(_on(name, "prepare", "start the release and probe it", "before anything is flipped"))
+    return actions
+
+
+def _going_live(facts: PlanFacts, wish: ReleaseWish) -> list[Action]:
+    actions = []
+    every = waves(wish.hosts, wish.options.waves)
+    for number, wave in enumerate(every, 1):
+        which = (
+            "all hosts at once" if len(every) == 1 else f"wave {number} of {len(every)} ({wish.options.waves.strategy})"
+        )
+        for name in wave:
+            current = facts.hosts[name].current
+            what = f"flip from {current}" if current else "flip: the first release here"
+            actions.append(_on(name, "flip", what, which))
+    warm = wish.options.run.warm
+    stays = f"the old release stays started for going back ({format_duration(warm)})" if warm else "warm is 0"
+    return [
+        *actions,
+        _on(None, "drain", "stop what is not current and not the release before", stays),
+        _on(None, "prune", f"keep {wish.options.keep.releases} releases on each host", "keep in deployd.toml"),
+    ]
+
+
+def _on(host: HostName | None, stage: str, what: str, reason: str) -> Action:
+    return Action(stage=stage, host=host, what=what, reason=reason)

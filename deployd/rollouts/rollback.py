@@ -1,0 +1,110 @@
+"""Back to an earlier release: choose it, see that every host has it and that it answers, flip all hosts at once.
+
+No build and no copy. The hosts are asked first, and nothing is touched when one of them lacks the release.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployd.domain.ids import HostName, ReleaseId
+from deployd.domain.options import Waves
+from deployd.errors import DeploydError, HostError, NotFoundError
+from deployd.rollouts import closing, finishing, fleet, kept
+from deployd.rollouts.release import go_live
+from deployd.rollouts.steps import Step
+from deployd.rollouts.turnback import describe, turn_back
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deployd.hosts.helper import Helper
+    from deployd.hosts.replies import AppStatus
+    from deployd.rollouts.fleet import Previous
+    from deployd.rollouts.rollout import Rollout
+    from deployd.rollouts.runner import Runner
+    from deployd.rollouts.values import Json
+
+
+def rollback(run: Runner, rollout: Rollout) -> Json:
+    """Bring an earlier release live again."""
+    target: ReleaseId | None = None
+    previous: Previous | None = None
+    try:
+        chosen = run.step(Step.CHOOSE, choose, rollout)
+        target, previous = ReleaseId(chosen["release"]), fleet.previous_of(chosen["previous"])
+        if all(release == target for release in previous.values()):
+            return closing.close(run, rollout, "live", release=target, previous=previous)
+        probe = kept.options_of(rollout.store, target, otherwise=rollout.options).probe
+        run.step(Step.PREPARE, fleet.prepare, rollout, target, None, probe)
+        flips = go_live(run, rollout, target, previous, waves=Waves(), probe=probe)
+    except DeploydError as error:
+        return turn_back(run, rollout, error, release=target, previous=previous)
+    try:
+        finishing.check_recorded(run.sure(Step.RECORD, finishing.record_back, rollout, target, previous))
+    except DeploydError as error:
+        return closing.close_with_error(run, rollout, error, release=target, previous=previous)
+    run.sure(Step.DRAIN, fleet.drain, rollout, target, previous)
+    return closing.close(run, rollout, "live", release=target, previous=previous, flips=flips)
+
+
+def choose(rollout: Rollout) -> Json:
+    """Take the app's lock everywhere, ask what is there, and decide where to go. Raises before anything is touched."""
+
+    def ask(helper: Helper) -> AppStatus:
+        return helper.status(rollout.app, rollout.environment)
+
+    fleet.raise_first(rollout.leases.hold(rollout.hosts))
+    found = rollout.pool.each(rollout.hosts, ask)
+    fleet.raise_first(found)
+    states = {name: status for name, status in found.items() if not isinstance(status, HostError)}
+    previous: Previous = {name: status.current for name, status in states.items()}
+    wish = rollout.wish
+    wished = getattr(wish, "release", None)
+    target = wished or _default(rollout, previous)
+    _require_everywhere(target, states, live=describe(previous))
+    rollout.store.rollouts.set_release(rollout.id, target)
+    intent = {str(name): release for name, release in previous.items()}
+    rollout.store.rollouts.set_intent(rollout.id, intent)
+    return {"release": target, "previous": intent}
+
+
+def _default(rollout: Rollout, previous: Previous) -> ReleaseId:
+    """The last one that was live and good before what is live now.
+
+    A release that was cut off in the middle of its flips is on some hosts: it is what is left, and the release before
+    it is where to go, although that one is still live on the others.
+    """
+    store = rollout.store
+    log = [release for release, _ in store.live_log.of(rollout.app, rollout.environment)]
+    bad = kept.bad_ones(store, rollout.app, rollout.environment)
+    current = {release for release in previous.values() if release}
+    halfway = {release for release in current if release not in log}
+    target = kept.before(log, left=halfway or current, bad=bad)
+    if target is None:
+        raise NotFoundError(
+            f"{rollout.app} {rollout.environment} has no earlier release that was live and good",
+            code="rollback-nowhere",
+            live=describe(previous),
+            fix="name one: `deployd releases` lists them; or release a good commit",
+        )
+    return target
+
+
+def _require_everywhere(target: ReleaseId, states: Mapping[HostName, AppStatus], *, live: str) -> None:
+    lacking = [name for name, status in states.items() if status.release(target) is None]
+    if not lacking:
+        return
+    common = [
+        one.id
+        for one in next(iter(states.values())).releases
+        if one.was_live and all(status.release(one.id) for status in states.values())
+    ]
+    raise NotFoundError(
+        f"{', '.join(lacking)} does not have release {target}",
+        code="release-not-on-host",
+        host=lacking[0],
+        live=live,
+        details=f"every host has: {', '.join(sorted(common, reverse=True)) or 'no earlier release'}",
+        fix="name a release that every host has, or release that commit again: deployd release COMMIT",
+    )

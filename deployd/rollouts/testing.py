@@ -1,0 +1,349 @@
+"""Hosts that are folders, for tests of the engine: they keep what they have across `kill -9`, as real hosts do.
+
+A double of the helper's promises (lock, epochs, expected release, flips), not of its work: nothing is shipped or
+started. Files beside a host's state make it misbehave: `down`, `fail-<verb>` (each call), `fail-<verb>-once`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from deployd.domain.host import Host
+from deployd.domain.ids import HostName
+from deployd.errors import UnreachableError
+from deployd.hosts.pool import Pool
+from deployd.hosts.transport import Reply
+from deployd.hosts.verbs import NONE
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from deployd.hosts.transport import Chunk
+
+Json = dict[str, Any]
+
+
+class RefusedError(Exception):
+    """The folder host says no, with a code."""
+
+
+class FolderHost:
+    """One host in a folder: a `Transport`."""
+
+    def __init__(self, name: HostName, root: Path) -> None:
+        self._name = name
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def name(self) -> HostName:
+        """The host's name."""
+        return self._name
+
+    @property
+    def address(self) -> str:
+        """The folder."""
+        return str(self.root)
+
+    @property
+    def current(self) -> str | None:
+        """What is live, as the kernel sees it."""
+        link = self.root / "current"
+        return str(link.readlink()) if link.is_symlink() else None
+
+    def connect(self) -> None:
+        """Be up, or not."""
+        if (self.root / "down").exists():
+            raise UnreachableError(f"{self.name} does not answer", host=self.name, live="unknown", fix="see its power")
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def call(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes | None = None,
+        timeout: float = 60,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        """Do one verb."""
+        del timeout, cancel
+        self.connect()
+        document: Json = json.loads(stdin) if stdin and stdin[:1] == b"{" else {}
+        with (self.root / "calls").open("a") as calls:
+            calls.write(" ".join(argv) + "\n")
+        try:
+            self._fail(argv[0])
+            with self._state() as state:
+                verb: Callable[[Json, Sequence[str], Json], Json] = getattr(self, "_" + argv[0].replace("-", "_"))
+                reply = {"ok": True, **verb(state, argv[1:], document)}
+        except RefusedError as refused:
+            reply = {"ok": False, "code": str(refused), "what": f"refused: {refused}", "live": self.current}
+        return Reply(0 if reply["ok"] else 1, json.dumps(reply).encode(), b"")
+
+    def open(self, argv: Sequence[str]) -> _Held:
+        """Hold the lock: the only verb that goes on."""
+        self.connect()
+        return _Held(self, argv)
+
+    def take_epoch(self) -> int:
+        """The next epoch."""
+        with self._state() as state:
+            state["epoch"] += 1
+            return int(state["epoch"])
+
+    @contextmanager
+    def _state(self) -> Iterator[Json]:
+        with (self.root / "state.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            file = self.root / "state.json"
+            state: Json = (
+                json.loads(file.read_text())
+                if file.exists()
+                else {"epoch": 0, "releases": {}, "log": [], "configured": False}
+            )
+            yield state
+            aside = self.root / "state.json.part"
+            aside.write_text(json.dumps(state))
+            aside.replace(file)
+
+    def _fail(self, verb: str) -> None:
+        once = self.root / f"fail-{verb}-once"
+        if once.exists():
+            code = once.read_text().strip() or "failed"
+            once.unlink()
+            raise RefusedError(code)
+        always = self.root / f"fail-{verb}"
+        if always.exists():
+            raise RefusedError(always.read_text().strip() or "failed")
+
+    def _facts(self, _state: Json, _args: Sequence[str], _document: Json) -> Json:
+        return {
+            "helper": 1,
+            "os": "debian",
+            "cpu": "x64",
+            "libc": "glibc",
+            "cores": 1,
+            "memory": 1,
+            "disk_free": 1,
+            "systemd": 252,
+            "rsync": "3.2.7",
+            "web": "2.10.0",
+            "runtimes": [],
+            "time": time.time(),
+        }
+
+    def _runtime_begin(self, _state: Json, _args: Sequence[str], _document: Json) -> Json:
+        return {"present": True}
+
+    def _holder(self, _state: Json, _args: Sequence[str], _document: Json) -> Json:
+        return {"held": False}
+
+    def _unlock(self, state: Json, _args: Sequence[str], _document: Json) -> Json:
+        state["epoch"] += 1
+        (self.root / "broken-open").write_text(str(time.time()))
+        return {"released": True}
+
+    def _configure(self, state: Json, args: Sequence[str], _document: Json) -> Json:
+        changed = [] if state["configured"] else ["units", "site"]
+        state["configured"] = state["configured"] or "--check" not in args
+        return {"changed": changed}
+
+    def _begin(self, state: Json, args: Sequence[str], _document: Json) -> Json:
+        return {"sealed": args[2] in state["releases"], "missing": [], "current": self.current}
+
+    def _seal(self, state: Json, args: Sequence[str], _document: Json) -> Json:
+        state["releases"].setdefault(args[2], {"running": False, "live": False})
+        return {"sealed": True}
+
+    def _env(self, state: Json, args: Sequence[str], document: Json) -> Json:
+        state["releases"][args[2]]["variables"] = sorted(document["variables"])
+        return {}
+
+    def _start(self, state: Json, args: Sequence[str], _document: Json) -> Json:
+        if args[2] not in state["releases"]:
+            raise RefusedError("not-sealed")
+        state["releases"][args[2]]["running"] = True
+        return {"started": True}
+
+    def _probe(self, _state: Json, _args: Sequence[str], _document: Json) -> Json:
+        return {"attempts": 1, "waited_s": 0.0, "status": 200, "first_byte_ms": 1.0}
+
+    def _probe_web(self, _state: Json, args: Sequence[str], _document: Json) -> Json:
+        if self.current != args[2]:
+            raise RefusedError("probe-failed")
+        return {"attempts": 1, "waited_s": 0.0, "status": 200, "first_byte_ms": 1.0}
+
+    def _flip(self, state: Json, args: Sequence[str], _document: Json) -> Json:
+        release, expected, epoch = args[2], args[4], int(args[6])
+        before = self.current
+        if epoch < state["epoch"]:
+            raise RefusedError("fenced")
+        if before == release:
+            return {"previous": before, "current": release, "at": time.time(), "already": True}
+        if (before or NONE) != expected:
+            raise RefusedError("expectation-failed")
+        if not state["releases"].get(release, {}).get("running"):
+            raise RefusedError("not-started")
+        self._point(release)
+        state["releases"][release]["live"] = True
+        state["log"].append([release, time.time()])
+        return {"previous": before, "current": release, "at": time.time(), "already": False}
+
+    def _unflip(self, state: Json, args: Sequence[str], _document: Json) -> Json:
+        target, epoch, before = args[3], int(args[5]), self.current
+        if epoch < state["epoch"]:
+            raise RefusedError("fenced")
+        if target == NONE:
+            (self.root / "current").unlink(missing_ok=True)
+        else:
+            self._point(target)
+        return {"previous": before, "current": self.current, "at": time.time(), "already": before == self.current}
+
+    def _point(self, release: str) -> None:
+        aside = self.root / "current.part"
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(release)
+        aside.replace(self.root / "current")
+
+    def _stop(self, state: Json, args: Sequence[str], _document: Json) -> Json:
+        if args[2] == self.current:
+            raise RefusedError("is-current")
+        if args[2] in state["releases"]:
+            state["releases"][args[2]]["running"] = False
+        return {}
+
+    def _restart(self, _state: Json, _args: Sequence[str], _document: Json) -> Json:
+        return {"restarted": 1}
+
+    def _status(self, state: Json, _args: Sequence[str], _document: Json) -> Json:
+        times = dict(state["log"])
+        return {
+            "current": self.current,
+            "epoch": state["epoch"],
+            "since": times.get(self.current),
+            "releases": [
+                {
+                    "id": name,
+                    "state": "current" if name == self.current else "warm" if one["running"] else "cold",
+                    "was_live": one["live"],
+                    "live_at": times.get(name),
+                    "instances": {"wanted": 1, "running": int(one["running"])},
+                }
+                for name, one in sorted(state["releases"].items())
+            ],
+        }
+
+    def _prune(self, state: Json, _args: Sequence[str], document: Json) -> Json:
+        wanted = {*document["keep"], *document["protect"], self.current}
+        removed = [name for name in state["releases"] if name not in wanted]
+        for name in removed:
+            del state["releases"][name]
+        return {"removed": removed}
+
+    def _discard(self, state: Json, args: Sequence[str], _document: Json) -> Json:
+        if args[2] == self.current:
+            raise RefusedError("is-current")
+        if state["releases"].get(args[2], {}).get("live"):
+            raise RefusedError("was-live")
+        return {"discarded": bool(state["releases"].pop(args[2], None))}
+
+
+class _Held:
+    """A held lock: a `Stream`. flock, so that the kernel frees it when the process dies."""
+
+    def __init__(self, host: FolderHost, argv: Sequence[str]) -> None:
+        self._host = host
+        wait = float(argv[argv.index("--wait") + 1]) if "--wait" in argv else 0.0
+        self._descriptor = os.open(host.root / "hold", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        self._opened = time.time()
+        self._held = self._take(time.monotonic() + wait)
+
+    def _take(self, deadline: float) -> bool:
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                # `unlock` ends the holder on a real host; here it is told by a file, and the lock is not enforced
+                broken = self._host.root / "broken-open"
+                if broken.exists() and float(broken.read_text()) > self._opened - 60:
+                    return True
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.01)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is held."""
+        return self._held
+
+    @property
+    def exit(self) -> int:
+        """The exit code."""
+        return 0 if self._held else 1
+
+    def chunks(self, *, timeout: float | None = None, cancel: threading.Event | None = None) -> Iterator[Chunk]:
+        """Nothing but lines."""
+        del timeout, cancel
+        return iter(())
+
+    def lines(self, *, timeout: float | None = None, cancel: threading.Event | None = None) -> Iterator[bytes]:
+        """The reply."""
+        del timeout, cancel
+        if self._held:
+            reply: Json = {"ok": True, "epoch": self._host.take_epoch(), "current": self._host.current}
+        else:
+            reply = {"ok": False, "code": "lock-held", "what": "held by another", "live": self._host.current}
+        yield json.dumps(reply).encode()
+
+    def write(self, data: bytes) -> None:
+        """Who holds it, which is not kept here."""
+
+    def end_input(self) -> None:
+        """Let go."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go; safe to repeat."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._held = -1, False
+
+
+class FolderPool(Pool):
+    """A pool of folder hosts. Nothing travels: rsync's door is never opened."""
+
+    @classmethod
+    def below(cls, root: Path, hosts: Sequence[Host]) -> FolderPool:
+        """The hosts, a folder each below `root`."""
+        transports: Mapping[HostName, FolderHost] = {
+            host.name: FolderHost(host.name, root / host.name) for host in hosts
+        }
+        return cls([], paths=None, transports=transports)
+
+    def wire(self, name: HostName) -> Any:
+        """A door that only warms."""
+        del name
+        return _NoWire()
+
+
+class _NoWire:
+    def warm(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def folder_host(name: str) -> Host:
+    """A host for the store, whose folder is below the pool's root."""
+    return Host(name=HostName.parse(name), address="folder", host_key="ssh-ed25519 AAAA")

@@ -1,0 +1,154 @@
+"""The SQLite file: a path comes in, connections for reading and writing go out.
+
+Several processes may use it at once (a second terminal cancels what the first one runs): WAL, a busy time-out, and
+BEGIN IMMEDIATE for whoever writes, so that two read-then-write transactions cannot deadlock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from deployd.errors import DeploydError
+from deployd.store import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_BUSY_MS = 30_000
+
+
+class Database:
+    """One database file; made or migrated when it is first used."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._engine: sa.Engine | None = None
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection whose reads all see one moment."""
+        with self._open().connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A connection that holds the write lock until its end; an exception undoes all of it."""
+        with (
+            self._open().connect().execution_options(deployd_writes=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            if self._engine:
+                self._engine.dispose()
+            self._engine = None
+
+    def _open(self) -> sa.Engine:
+        with self._lock:
+            if self._engine is None:
+                _make_ready(self.file)
+                self._engine = connect(self.file)
+            return self._engine
+
+
+def connect(file: Path, *, foreign_keys: bool = True) -> sa.Engine:
+    """An engine on `file` as deployd uses it; migrations turn foreign keys off (dropping a table cascades)."""
+    engine = sa.create_engine(
+        sa.URL.create("sqlite+pysqlite", database=str(file)),
+        json_serializer=lambda value: json.dumps(value, separators=(",", ":")),
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # or pysqlite begins transactions by itself, and not before DDL
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("deployd_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def revision(file: Path) -> str | None:
+    """The schema's version as the file has it; None when deployd's tables are not there."""
+    with closing(sqlite3.connect(file, timeout=_BUSY_MS / 1000)) as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return None
+            raise
+    return row[0] if row else None
+
+
+def _make_ready(file: Path) -> None:
+    os.umask(0o077)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        found = revision(file)
+        if found is None:
+            _create(file)
+        elif found != tables.REVISION:
+            _migrate(file, found)
+    except sqlite3.DatabaseError as error:
+        raise DeploydError(
+            f"{file} cannot be used: {error}",
+            code="store-damaged",
+            fix="see whether the disk is full or the file belongs to another user; else put a backup in its place",
+        ) from error
+
+
+def _create(file: Path) -> None:
+    with closing(sqlite3.connect(file, timeout=_BUSY_MS / 1000)) as plain:
+        plain.execute("PRAGMA journal_mode=WAL")  # stays in the file; the engine's library does not set it
+    engine = connect(file)
+    try:
+        with engine.connect().execution_options(deployd_writes=True) as connection, connection.begin():
+            if sa.inspect(connection).has_table("alembic_version"):
+                return  # another process was faster
+            tables.metadata.create_all(connection)
+            connection.exec_driver_sql(
+                "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+                "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+            )
+            connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (tables.REVISION,))
+    finally:
+        engine.dispose()
+
+
+def _migrate(file: Path, found: str) -> None:
+    from deployd.store import migrate  # imports alembic, which takes a quarter of a second
+
+    if found > tables.REVISION:
+        raise DeploydError(
+            f"{file} was written by a newer deployd (schema {found}; this one knows {tables.REVISION})",
+            code="store-newer",
+            fix="use the newer deployd, or put back the backup that lies beside the file",
+        )
+    backup(file, file.with_name(f"{file.name}.{found}.backup"))
+    migrate.upgrade(file)
+
+
+def backup(file: Path, to: Path) -> None:
+    """A whole copy of a live database (copying the file itself would lose what is only in the WAL)."""
+    aside = to.with_name(to.name + ".part")
+    aside.unlink(missing_ok=True)
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(aside)) as target:
+        source.backup(target)
+    shutil.move(aside, to)

@@ -1,0 +1,38 @@
+"""The store as one value: a state folder's paths come in, its nouns go out. Nothing is opened until a noun is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployd.store.database import Database
+from deployd.store.events import Events
+from deployd.store.hosts import Hosts
+from deployd.store.keyring import Keyring
+from deployd.store.livelog import LiveLog
+from deployd.store.marks import Marks
+from deployd.store.pins import Pins
+from deployd.store.releases import Releases
+from deployd.store.rollouts import Rollouts
+from deployd.store.variables import Variables
+
+if TYPE_CHECKING:
+    from deployd.paths import StatePaths
+
+
+class Store:
+    """Everything that deployd remembers."""
+
+    def __init__(self, paths: StatePaths) -> None:
+        self.database = Database(paths.database)
+        self.hosts = Hosts(self.database)
+        self.releases = Releases(self.database)
+        self.rollouts = Rollouts(self.database)
+        self.events = Events(self.database)
+        self.variables = Variables(self.database, Keyring(paths.key))
+        self.marks = Marks(self.database)
+        self.pins = Pins(self.database)
+        self.live_log = LiveLog(self.database)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.close()

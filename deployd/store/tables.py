@@ -1,0 +1,139 @@
+"""The tables. `migrations/versions` makes the same ones step by step; a test compares the two."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+REVISION = "0001"  # the newest migration: what a fresh database is stamped with
+
+metadata = sa.MetaData()
+
+hosts = sa.Table(
+    "hosts",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("port", sa.Integer, nullable=False),
+    sa.Column("admin_user", sa.Text, nullable=False),
+    sa.Column("identity", sa.Text),
+    sa.Column("host_key", sa.Text, nullable=False),
+    sa.Column("added", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+)
+
+releases = sa.Table(
+    "releases",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("app", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("artifact", sa.Text, nullable=False),
+    sa.Column("build_id", sa.Text, nullable=False),
+    sa.Column("runtime", sa.Text, nullable=False),
+    sa.Column("commit", sa.Text),
+    sa.Column("branch", sa.Text),
+    sa.Column("subject", sa.Text),
+    sa.Column("dirty", sa.Boolean, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("message", sa.Text),
+    sa.Column("created", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("live_at", sa.Text),
+    sa.Column("provenance", sa.JSON, nullable=False),
+    sa.Index("releases_by_place", "app", "environment", "created"),
+    sa.Index("releases_by_build", "build_id"),
+)
+
+release_variables = sa.Table(
+    "release_variables",
+    metadata,
+    sa.Column("release", sa.Text, sa.ForeignKey("releases.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+)
+
+variables = sa.Table(
+    "variables",
+    metadata,
+    sa.Column("app", sa.Text, primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("build", sa.Boolean, nullable=False),
+    sa.Column("managed", sa.Boolean, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("updated", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+)
+
+rollouts = sa.Table(
+    "rollouts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("app", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("release", sa.Text),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("created", sa.Text, nullable=False),
+    sa.Column("finished", sa.Text),
+    sa.Column("outcome", sa.Text),
+    sa.Column("owner", sa.Text),
+    sa.Column("cancel_requested", sa.Text),
+    sa.Column("superseded_by", sa.Text),
+    sa.Column("touched", sa.Boolean, nullable=False),
+    sa.Column("intent", sa.JSON),
+    sa.Column("error", sa.JSON),
+    sa.Column("result", sa.JSON),
+    sa.Column("wish", sa.JSON, nullable=False),
+    sa.UniqueConstraint("number", name="rollouts_number"),
+    sa.Index("rollouts_by_place", "app", "environment", "number"),
+    sa.Index("rollouts_by_state", "state"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("rollout", sa.Text, sa.ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("time", sa.Text, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("fields", sa.JSON, nullable=False),
+)
+
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("release", sa.Text, sa.ForeignKey("releases.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("mark", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+)
+
+pins = sa.Table(
+    "pins",
+    metadata,
+    sa.Column("app", sa.Text, primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("release", sa.Text),
+    sa.Column("automatic", sa.Boolean, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+)
+
+live_log = sa.Table(
+    "live_log",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("app", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("release", sa.Text, nullable=False),
+    sa.Column("rollout", sa.Text, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.UniqueConstraint("rollout", name="live_log_rollout"),
+    sa.Index("live_log_by_place", "app", "environment", "id"),
+)

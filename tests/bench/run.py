@@ -1,0 +1,336 @@
+"""The benchmark: everything is measured in one run, beside what it is compared with, and told as ratios of medians.
+
+`python -m tests.bench.run [PART...]` with parts ship, rollback, flips, throughput (default: all). Needs root; takes a lab
+of four hosts up and down again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployd import lab
+from deployd.domain.artifact import FileEntry, Manifest, Provenance, Runtime
+from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId, RuntimeName
+from deployd.domain.options import Probe
+from deployd.hosts.pool import Pool
+from deployd.paths import StatePaths
+from deployd.stages import activate, ship
+from deployd.stages.package.artifacts import object_path, store_stream
+from tests.support.world import ROOT, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from deployd.domain.host import Host
+
+LAB = "bench"
+HOSTS = 4
+ENVIRONMENT = EnvironmentName("production")
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def prepare(folder: Path) -> World:
+    """Four hosts, bootstrapped, with two releases of the example app on them."""
+    lab.up(LAB, hosts=HOSTS)
+    world = World(folder=folder, hosts=lab.status(LAB), state=folder / "state", name="shop")
+    world.add_hosts()
+    world.run("host", "bootstrap", *[host.name for host in world.hosts], timeout=600)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "examples/nextjs"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    for name in listed.decode().split("\0"):
+        if name and not name.endswith("deployd.toml"):
+            target = world.app / Path(name).relative_to("examples/nextjs")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    for words in (["init", "-q", "-b", "main"], ["add", "-A"]):
+        subprocess.run(["git", *words], cwd=world.app, check=True)
+    subprocess.run(
+        ["git", "-c", "user.name=B", "-c", "user.email=b@example.com", "commit", "-qm", "one"],
+        cwd=world.app,
+        check=True,
+    )
+    for _ in range(2):
+        world.run("release", "--json", "--yes", timeout=900)
+    return world
+
+
+def releases(world: World) -> list[str]:
+    return [release["id"] for release in world.run("releases", "--json").document]
+
+
+def manifest_of(world: World) -> Manifest:
+    (newest, *_) = sorted(
+        (world.state / "artifacts" / "manifests").glob("*.json"), key=lambda path: -path.stat().st_mtime
+    )
+    return Manifest.from_json(json.loads(newest.read_text()))
+
+
+def changed(manifest: Manifest, *, artifacts: Path, n: int) -> Manifest:
+    """The same artifact with one file of another content."""
+    text = f"changed {n}\n".encode()
+    import hashlib
+    import io
+
+    sha256 = hashlib.sha256(text).hexdigest()
+    if not object_path(artifacts, sha256).exists():
+        store_stream(io.BytesIO(text), sha256=sha256, artifacts=artifacts)
+    files = tuple(
+        FileEntry(path=entry.path, mode=entry.mode, size=len(text), sha256=sha256)
+        if isinstance(entry, FileEntry) and entry.path == "public/robots.txt"
+        else entry
+        for entry in manifest.files
+    )
+    return dataclasses.replace(manifest, files=files)
+
+
+def lay_out(manifest: Manifest, *, artifacts: Path, into: Path) -> None:
+    """The artifact as a folder, for the bare rsync."""
+    from deployd.domain.artifact import content_time
+
+    for entry in manifest.files:
+        target = into / entry.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(entry, FileEntry):
+            target.write_bytes(object_path(artifacts, entry.sha256).read_bytes())
+            when = content_time(entry.sha256)
+            import os
+
+            os.utime(target, (when, when))
+        else:
+            target.symlink_to(entry.target)
+
+
+def bench_ship(world: World, *, rounds: int = 7) -> None:
+    """Ship and flip one changed file, against a bare parallel `rsync --link-dest` and one ssh rename."""
+    artifacts = world.state / "artifacts"
+    base = manifest_of(world)
+    hosts = known_hosts(world)
+    names = [host.name for host in hosts]
+    ssh = ["ssh", "-i", str(world.hosts[0].identity), "-o", f"UserKnownHostsFile={world.folder / 'kh'}", "-o", "LogLevel=ERROR",
+           "-o", "StrictHostKeyChecking=yes"]  # fmt: skip
+    (world.folder / "kh").write_text("".join(f"{host.address} {host.host_key}\n" for host in world.hosts))
+    app = AppName(world.name)
+    runtime = runtime_of(world)
+    ours, floors = [], []
+    for n in range(rounds + 1):
+        manifest = changed(base, artifacts=artifacts, n=n)
+        tree = world.folder / f"tree-{n}"
+        lay_out(manifest, artifacts=artifacts, into=tree)
+
+        def floor(address: str, n: int = n, tree: Path = tree) -> None:
+            link = [f"--link-dest=/root/floor/{n - 1}"] if n else []
+            target = f"root@{address}:/root/floor/{n}/"
+            subprocess.run(["rsync", "-a", "--mkpath", *link, "-e", " ".join(ssh), f"{tree}/", target], check=True)
+            move = f"ln -sfn {n} /root/floor/next && mv -T /root/floor/next /root/floor/current"
+            subprocess.run([*ssh, f"root@{address}", move], check=True)
+
+        def bare() -> None:
+            with ThreadPoolExecutor(HOSTS) as threads:
+                list(threads.map(floor, [host.address for host in world.hosts]))
+
+        floors.append(timed(bare))
+        release = ReleaseId.new(commit=None)
+        provenance = Provenance(
+            app=app, environment=ENVIRONMENT, release=release, artifact=manifest.name, build_id="b" + "0" * 20, runtime=runtime.name,
+            commit=None, branch=None, ref=None, dirty=False, subject=None, author=None, who="bench", message=None, created="",
+            node=runtime.name.version, lockfile_sha256=None, framework="nextjs", deployd="bench",
+        )  # fmt: skip
+        began = time.monotonic()
+        with Pool(hosts, paths=StatePaths(world.state)) as pool, ThreadPoolExecutor(HOSTS) as threads:
+            pool.connect_all(shipping=True)
+            leases = {name: pool.helper(name).hold(app, ENVIRONMENT, owner="bench", rollout="bench") for name in names}
+
+            def one(name: HostName, pool: Pool = pool, manifest: Manifest = manifest, release: ReleaseId = release,
+                    provenance: Provenance = provenance) -> None:  # fmt: skip
+                ship.ship(
+                    pool, name, app=app, environment=ENVIRONMENT, release=release, manifest=manifest, provenance=provenance,
+                    runtime=runtime, artifacts=artifacts,
+                )  # fmt: skip
+
+            list(threads.map(one, names))
+            shipped = time.monotonic() - began
+            for name in names:
+                activate.prepare(
+                    pool, name, app=app, environment=ENVIRONMENT, release=release, run=None, probe=Probe(path="/health"),
+                    variables={},
+                )  # fmt: skip
+            current = {name: pool.helper(name).status(app, ENVIRONMENT).current for name in names}
+            began = time.monotonic()
+            flips = activate.flip(
+                pool, current, app=app, environment=ENVIRONMENT, release=release,
+                epochs={name: lease.epoch for name, lease in leases.items()},
+            )  # fmt: skip
+            ours.append(shipped + time.monotonic() - began)
+            assert all(isinstance(flip, activate.Flipped) for flip in flips.values()), flips
+            activate.drain(pool, current, app=app, environment=ENVIRONMENT)
+            for lease in leases.values():
+                lease.close()
+    ratio = statistics.median(a / b for a, b in zip(ours[1:], floors[1:], strict=True))
+    say(f"ship + flip, one changed file, {HOSTS} hosts: {median(ours[1:]):.2f} s; bare rsync --link-dest + ssh rename: "
+        f"{median(floors[1:]):.2f} s; ratio {ratio:.2f} (at most 1.5)")  # fmt: skip
+
+
+def bench_rollback(world: World, *, rounds: int = 7) -> None:
+    """The whole command, and the flip in it from the first host to the last."""
+    first, second, *_ = live_ones(world)
+    whole, flips = [], []
+    for n in range(rounds + 1):
+        told = world.run("rollback", [second, first][n % 2], "--yes", "--json")
+        whole.append(told.seconds)
+        flips.append(told.last["flip_s"])
+    python = median([timed(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)) for _ in range(5)])
+    say(
+        f"rollback, whole command, {HOSTS} hosts: {median(whole[1:]):.2f} s (at most 1.0; bare python is {python:.2f} s)"
+    )
+    say(
+        f"rollback, first flip to last: {median(flips[1:]) * 1000:.1f} ms, worst {max(flips[1:]) * 1000:.1f} ms (at most 100)"
+    )
+
+
+def live_ones(world: World) -> list[str]:
+    """Two releases that every host has: the current one first."""
+    status = world.status()
+    return [status["release"], *[release for release in releases(world) if release != status["release"]]]
+
+
+def bench_flips(world: World, *, flips: int = 50) -> None:
+    """Releases and rollbacks under wrk's 16 connections, and p99 beside the same load without them."""
+    address = world.hosts[0].address
+    before = wrk(f"http://{address}/dynamic", seconds=20)
+    first, second, *_ = live_ones(world)
+    process = start_wrk(f"http://{address}/dynamic", seconds=600)
+    began = time.monotonic()
+    for n in range(flips):
+        if n % 5 == 0:
+            world.run("release", "--yes", "--json")
+        else:
+            world.run("rollback", [second, first][n % 2], "--yes", "--json")
+    seconds = time.monotonic() - began
+    process.send_signal(2)
+    during = read_wrk(process.communicate(timeout=30)[0])
+    say(f"{flips} releases and rollbacks in {seconds:.0f} s under 16 connections: {during['requests']:.0f} requests, "
+        f"{during['errors']:.0f} failed (must be 0)")  # fmt: skip
+    say(
+        f"p99 during: {during['p99']:.1f} ms; without: {before['p99']:.1f} ms; ratio {during['p99'] / before['p99']:.2f} (at most 2)"
+    )
+
+
+def bench_throughput(world: World, *, rounds: int = 3) -> None:
+    """Through the web server against straight to Node.js, on one host, in turn."""
+    host = world.hosts[0]
+    current = f"/srv/deployd/apps/{world.name}/production/current"
+    start = (
+        f"cd {current}/ && systemd-run --quiet --unit bench-node --setenv=PORT=4000 --setenv=HOSTNAME=0.0.0.0 "
+        f"--setenv=NODE_ENV=production --working-directory=$(readlink -f .) $(readlink -f .deployd/node) server.js"
+    )
+    lab.run(LAB, host.name, ["sh", "-c", start])
+    try:
+        time.sleep(3)
+        page = wrk_get(f"http://{host.address}/")
+        asset = re.search(r"/_next/static/[^\"?]+\.js", page)
+        assert asset
+        for what, path, least in (("dynamic page", "/dynamic", 0.85), ("hashed static file", asset[0], 3.0)):
+            web, node = [], []
+            for _ in range(rounds):
+                node.append(wrk(f"http://{host.address}:4000{path}", seconds=6)["rate"])
+                web.append(wrk(f"http://{host.address}{path}", seconds=6)["rate"])
+            ratio = statistics.median(a / b for a, b in zip(web, node, strict=True))
+            say(f"{what}: {median(web):.0f}/s through the web server, {median(node):.0f}/s straight to Node.js; "
+                f"ratio {ratio:.2f} (at least {least})")  # fmt: skip
+    finally:
+        lab.run(LAB, host.name, ["systemctl", "stop", "bench-node"], check=False)
+
+
+def wrk_get(url: str) -> str:
+    import urllib.request
+
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return str(answer.read().decode())
+
+
+def start_wrk(url: str, *, seconds: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["wrk", "-t1", "-c16", f"-d{seconds}s", "--latency", "--timeout", "20s", url], stdout=subprocess.PIPE, text=True
+    )
+
+
+def wrk(url: str, *, seconds: int) -> dict[str, float]:
+    return read_wrk(start_wrk(url, seconds=seconds).communicate(timeout=seconds + 60)[0])
+
+
+def read_wrk(text: str) -> dict[str, float]:
+    """Wrk's report as numbers: p99 in milliseconds; errors are socket errors and bad statuses together."""
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
+    assert p99, text
+    unit = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
+    errors = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", text))
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    requests = re.search(r"(\d+) requests in", text)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    assert requests
+    assert rate
+    return {
+        "p99": float(p99[1]) * unit,
+        "errors": errors + (int(bad[1]) if bad else 0),
+        "requests": float(requests[1]),
+        "rate": float(rate[1]),
+    }
+
+
+def known_hosts(world: World) -> list[Host]:
+    from deployd.domain.host import Host
+
+    return [Host(name=HostName(host.name), address=host.address, host_key=host.host_key) for host in world.hosts]
+
+
+def runtime_of(world: World) -> Runtime:
+    (folder,) = [path for path in (world.state / "runtimes").iterdir() if path.name.startswith("node-")]
+    node = folder / "bin" / "node"
+    return Runtime(
+        name=RuntimeName.parse(folder.name),
+        path=str(node),
+        sha256=(folder / "sha256").read_text().strip(),
+        size=node.stat().st_size,
+    )
+
+
+def timed(do: Callable[[], object]) -> float:
+    began = time.monotonic()
+    do()
+    return time.monotonic() - began
+
+
+def median(numbers: Sequence[float]) -> float:
+    return statistics.median(numbers)
+
+
+PARTS = {"ship": bench_ship, "rollback": bench_rollback, "flips": bench_flips, "throughput": bench_throughput}
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or list(PARTS)
+    with tempfile.TemporaryDirectory(prefix="deployd-bench-") as folder:
+        try:
+            world = prepare(Path(folder))
+            for name in wanted:
+                PARTS[name](world)
+        finally:
+            lab.down(LAB)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The fixtures of the contract tests: a host in a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.contract.fakehost import HELPER, SERVERS, FakeHost, TcpServer, answering
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def tcp_server() -> Any:
+    """Starts a web server on a free port of the loopback; returns the port."""
+    return lambda **answer: answering(TcpServer, ("127.0.0.1", 0), **answer)[1]
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The helper as the playbook installs it: compiled once, with a launcher."""
+    folder = tmp_path_factory.mktemp("library")
+    shutil.copy(HELPER, folder / "deployd_host.py")
+    launcher = (HELPER.parent / "deployd-host-launcher").read_text()
+    (folder / "start").write_text(launcher.replace("/usr/local/lib/deployd", str(folder)))
+    return folder
+
+
+@pytest.fixture
+def host(tmp_path: Path, library: Path) -> Iterator[FakeHost]:
+    if os.geteuid() != 0:
+        pytest.skip("the helper's root half needs root")
+    short = Path(f"/tmp/dh{os.getpid()}-{abs(hash(tmp_path)) % 10**8}")
+    short.mkdir()
+    yield FakeHost(short, library)
+    while SERVERS:
+        server = SERVERS.pop()
+        server.shutdown()
+        server.server_close()
+    shutil.rmtree(short)
+
+
+@pytest.fixture
+def configured(host: FakeHost) -> FakeHost:
+    host.configure(instances=2, memory=None, drain=30, domains=[], port=80)
+    return host

@@ -1,0 +1,146 @@
+"""A whole rollout in a process of its own, on folder hosts and with quick stand-ins for the stages of this machine.
+
+    drive.py STATE HOSTS release|rollback|resume [--commit C] [--no-activate]
+
+Prints one JSON document: the result, or the error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+from deployd.client import Client
+from deployd.domain.artifact import Artifact, Manifest, Runtime
+from deployd.domain.ids import AppName, BuildId, EnvironmentName, HostName, RuntimeName
+from deployd.domain.options import Options, Waves
+from deployd.domain.stages import BuildOutput, BuildPlan, FileSet, SourceRequest, SourceTree
+from deployd.errors import DeploydError
+from deployd.paths import StatePaths
+from deployd.rollouts import fleet, making, perform
+from deployd.rollouts.testing import FolderPool
+from deployd.rollouts.wishes import ReleaseWish, RollbackWish
+
+APP, PRODUCTION = AppName.parse("shop"), EnvironmentName.parse("production")
+
+
+class Stages:
+    """Stand-ins: a tree is its commit, a build is a file, an artifact is empty."""
+
+    @staticmethod
+    def checkout(request, *, into, **_):
+        into.mkdir(parents=True)
+        return SourceTree(
+            root=str(into), app_dir=str(into), tree_hash=request.ref,
+            commit=hashlib.sha1(request.ref.encode()).hexdigest(), branch="main", ref=request.ref, subject="s", author="a", dirty=False,
+        )  # fmt: skip
+
+    @staticmethod
+    def plan(tree, _options, **_):
+        return BuildPlan(
+            framework="nextjs", framework_version="16", manager="npm", manager_version="10", install=("npm", "ci"),
+            command=("npm", "run", "build"), node="22.22.3", lockfile="package-lock.json", lockfile_sha256="0",
+            build_id=BuildId.parse("b" + hashlib.sha256(tree.tree_hash.encode()).hexdigest()[:20]),
+        )  # fmt: skip
+
+    @staticmethod
+    def build(tree, plan, *, log, cancel=None, **_):
+        if cancel is not None and os.environ.get("DRIVE_BUILD_S"):
+            cancel.wait(float(os.environ["DRIVE_BUILD_S"]))
+            if cancel.is_set():
+                from deployd.errors import CancelledError
+
+                raise CancelledError("the build was cancelled", fix="again")
+        Path(tree.app_dir, "built").write_text(tree.tree_hash)
+        return BuildOutput(root=tree.root, app_dir=tree.app_dir, plan=plan, built=1, log=str(log), seconds=0.0)
+
+    @staticmethod
+    def trace(output):
+        assert Path(output.app_dir, "built").exists()
+        return FileSet(root=output.root, entry="server.js", files=())
+
+    @staticmethod
+    def package(files, **_):
+        manifest = Manifest(entry=files.entry, files=())
+        return Artifact(name=manifest.name, manifest_path="m", files=0, size=0)
+
+    @staticmethod
+    def load(_artifacts, _name):
+        return Manifest(entry="server.js", files=())
+
+    @staticmethod
+    def fetch(version, **_):
+        name = RuntimeName.parse(f"node-{version}-linux-x64-glibc")
+        return Runtime(name=name, path="/node", sha256="0" * 64, size=1)
+
+    @staticmethod
+    def keep_install(_output, **_):
+        return None
+
+
+def stand_in() -> None:
+    for name in ("source_stage", "build_stage", "trace_stage", "package_stage", "runtimes"):
+        setattr(making, name, Stages)
+    fleet.package = Stages
+
+
+def wish_of(hosts, arguments):
+    strategy = "canary" if arguments.waves else "all"
+    options = Options(waves=Waves(strategy=strategy, pause=0.01))
+    if arguments.verb == "rollback":
+        return RollbackWish(app=APP, environment=PRODUCTION, hosts=hosts, options=options)
+    return ReleaseWish(
+        app=APP,
+        environment=PRODUCTION,
+        source=SourceRequest(repository="/r", ref=arguments.commit),
+        hosts=hosts,
+        options=options,
+        activate=not arguments.no_activate,
+        timeout=arguments.timeout,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("state", type=Path)
+    parser.add_argument("hosts", type=Path)
+    parser.add_argument("verb", choices=["release", "rollback", "resume"])
+    parser.add_argument("--commit", default="one")
+    parser.add_argument("--no-activate", action="store_true")
+    parser.add_argument("--waves", action="store_true")
+    parser.add_argument("--timeout", type=float)
+    arguments = parser.parse_args()
+    stand_in()
+    perform.TAKE_OVER_AFTER = float(os.environ.get("DRIVE_TAKE_OVER_AFTER", perform.TAKE_OVER_AFTER))
+    client = Client(
+        StatePaths(arguments.state), who="ada", connect=lambda hosts: FolderPool.below(arguments.hosts, hosts)
+    )
+    hosts = tuple(HostName(host.name) for host in client.hosts())
+    cancel = threading.Event()
+    told = []
+
+    def report(event, /, **fields):
+        told.append({"event": str(event), **fields})
+
+    try:
+        if arguments.verb == "resume":
+            done = [result.to_json() for result in client.resume(report=report, cancel=cancel)]
+        elif arguments.verb == "rollback":
+            done = client.rollback(wish_of(hosts, arguments), report=report, cancel=cancel).to_json()
+        else:
+            done = client.release(wish_of(hosts, arguments), report=report, cancel=cancel).to_json()
+        code, document = 0, {"result": done}
+    except DeploydError as error:
+        code, document = error.exit_code, {"error": {**error.to_json(), "class": type(error).__name__}}
+    print(json.dumps({**document, "events": told}))
+    sys.stdout.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""Releases and rollbacks: what is asked of the client, what is drawn, the events, and how each outcome ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from deployd import process
+from deployd.cli.outcome import EXIT_CODES
+from deployd.domain.events import Event
+from deployd.domain.release import Mark
+from deployd.errors import CancelledError, ProbeError
+from deployd.rollouts.wishes import Outcome
+
+R1 = "20261120-101530-aaaaaaa-aaaa"
+R2 = "20261121-101530-3fa9c01-k2x7"
+ROLLOUT = "r-20261121-101530-k2x7ab"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def events(done):
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def test_a_release_asks_for_what_is_checked_out(deployd, app, client):
+    done = deployd("release", "-m", "price", "--timeout", "20m", "--no-cache")
+
+    assert done.exit == 0
+    (wish,) = client.wishes
+    assert (wish.app, wish.environment, wish.hosts) == ("shop", "production", ("web1", "web2"))
+    assert (wish.source.repository, wish.source.subdir, wish.source.ref) == (str(app), "", "HEAD")
+    assert (wish.message, wish.timeout, wish.use_cache, wish.activate) == ("price", 1200.0, False, True)
+
+
+def test_an_app_in_a_folder_of_its_repository(deployd, app, client, monkeypatch):
+    below = app / "apps" / "shop"
+    below.mkdir(parents=True)
+    (app / "deployd.toml").rename(below / "deployd.toml")
+    monkeypatch.chdir(below)
+
+    assert deployd("release", "v1.2").exit == 0
+    source = client.wishes[0].source
+    assert (source.repository, source.subdir, source.ref) == (str(app), "apps/shop", "v1.2")
+
+
+def test_plain_output_of_a_release(deployd, app):
+    """What a pipe gets: one line an event, then one line that says how it ended."""
+    done = deployd("release")
+
+    assert done.out == (
+        "→           release shop/production on web1, web2\n"
+        "→ web1      lacks 3 files, 4.0 kB\n"
+        "→ web1      sealed, 10 files, 7 linked files, 4.0 kB sent, 200 ms\n"
+        "→ web2      lacks 3 files, 4.0 kB\n"
+        "→ web2      sealed, 10 files, 7 linked files, 4.0 kB sent, 200 ms\n"
+        "✓ ship      400 ms\n"
+        f"✓ web1      live, rename 0.18 ms, before: {R1}\n"
+        f"✓ web2      live, rename 0.18 ms, before: {R1}\n"
+        f"✓ live on 2 hosts in 14.2 s  (flip 9 ms)  {R2}\n"
+    )
+    assert "deployd rollback" in done.err
+
+
+def test_a_terminal_gets_a_picture(deployd, app):
+    done = deployd("release", terminal=True)
+
+    assert done.exit == 0
+    assert "\x1b[" in done.out
+    assert "live on 2 hosts in 14.2 s" in done.out
+
+
+def test_json_events_one_a_line(deployd, app):
+    done = deployd("release", "--json")
+
+    found = events(done)
+    assert done.err == ""
+    assert [event["seq"] for event in found] == list(range(1, len(found) + 1))
+    assert all(list(event)[:5] == ["v", "seq", "event", "time", "rollout"] for event in found)
+    assert {event["rollout"] for event in found} == {ROLLOUT}
+    last = found[-1]
+    assert last["event"] == "rollout_finished"
+    assert last | {"v": 1, "seq": 0, "time": ""} == {
+        "v": 1,
+        "seq": 0,
+        "event": "rollout_finished",
+        "time": "",
+        "rollout": ROLLOUT,
+        "release": R2,
+        "outcome": "live",
+        "previous": R1,
+        "duration_s": 14.2,
+        "flip_s": 0.009,
+        "hosts": [{"name": name, "release": R2, "state": "live"} for name in ("web1", "web2")],
+    }
+
+
+def test_uncommitted_work_is_named_and_not_shipped(deployd, app, client):
+    (app / "page.tsx").write_text("new")
+    client.uncommitted = ["page.tsx"]
+    sentence = "uncommitted work is not shipped: page.tsx (--dirty ships it)"
+
+    assert sentence in deployd("release").out
+    assert sentence in deployd("release", "--plan").err
+    assert client.wishes[0].source.dirty is False
+    client.uncommitted = []
+    assert "not shipped" not in deployd("release", "--dirty").out
+    assert "not shipped" not in deployd("release", "--plan", "--dirty").err
+    assert client.wishes[1].source.dirty is True
+
+
+def test_another_branch_is_asked_about_on_a_terminal_only(deployd, app, client):
+    process.run(["git", "-C", str(app), "switch", "-q", "-c", "draft"])
+
+    assert "this is branch draft; production is for main" in deployd("release").err
+    assert len(client.wishes) == 1
+    assert deployd("release", terminal=True, stdin="n\n").exit == 2
+    assert len(client.wishes) == 1
+    assert deployd("release", "draft", terminal=True).exit == 0
+
+
+def test_a_plan_changes_nothing(deployd, app, client):
+    done = deployd("release", "--plan")
+
+    assert client.wishes == []
+    lines = [line.split() for line in done.out.splitlines()]
+    assert lines[0] == ["WHERE", "STAGE", "WHAT", "WHY"]
+    assert lines[1][:3] == ["this", "machine", "build"]
+    assert lines[2] == ["web1", "flip", "to", R2, "it", "is", "prepared"]
+    assert "nothing was changed" in done.out
+    assert [action["host"] for action in json.loads(deployd("release", "--plan", "--json").out)["actions"]] == [
+        None,
+        "web1",
+        "web2",
+    ]
+
+
+def test_an_artifact_file(deployd, app, client):
+    (app / "shop.tar.gz").write_bytes(b"")
+
+    assert deployd("release", "--artifact", "shop.tar.gz").exit == 0
+    assert (client.wishes[0].source, client.wishes[0].artifact_file) == (None, str(app / "shop.tar.gz"))
+    for argv in (
+        ("--artifact", "gone.tar.gz"),
+        ("v1", "--artifact", "shop.tar.gz"),
+        ("v1", "--dirty"),
+        ("--detach",),
+        ("--timeout", "soon"),
+    ):
+        assert deployd("release", *argv).exit == 2
+
+
+def test_outside_of_a_repository_it_says_so(deployd, app, client):
+    process.run(["rm", "-r", str(app / ".git")])
+    done = deployd("release")
+
+    assert done.exit == 2
+    assert "is in no git repository" in done.err
+
+
+@pytest.mark.parametrize("outcome", Outcome.__args__)
+def test_each_outcome_has_its_exit_code(deployd, app, client, outcome):
+    client.outcome = outcome
+    expected = {
+        "live": 0,
+        "prepared": 0,
+        "waiting": 0,
+        "failed": 1,
+        "partly_live": 3,
+        "cancelled": 130,
+        "superseded": 7,
+    }
+
+    assert deployd("release").exit == deployd("release", "--json").exit == expected[outcome]
+    assert expected == EXIT_CODES
+
+
+def test_a_failed_release_ends_with_the_error(deployd, app, client):
+    client.fail = ProbeError("not healthy", host="web1", live=f"{R1} on web1, web2", fix="see the log", details="boom")
+    done = deployd("release")
+
+    assert done.exit == 1
+    assert f"live  {R1} on web1, web2" in done.err
+    document = deployd("release", "--json")
+    assert json.loads(document.err)["error"]["code"] == "probe-failed"
+
+
+def test_rollback_names_no_release_or_one_by_any_end(deployd, app, client):
+    assert deployd("rollback").exit == 0
+    assert client.wishes[-1].release is None
+    for text in (R1, "aaaa", "aaaaaaa-aaaa"):
+        assert deployd("rollback", text).exit == 0
+        assert client.wishes[-1].release == R1
+    done = deployd("rollback", "zzzz")
+
+    assert done.exit == 2
+    assert "no release 'zzzz'" in done.err
+    assert R2 in done.err
+
+
+def test_rollback_says_what_it_left_behind(deployd, app, client):
+    done = deployd("rollback")
+
+    assert f"✓ back on 2 hosts in 14.2 s  (flip 9 ms)  {R2}\n" in done.out
+    assert f"{R1} is marked bad" in done.err
+
+
+def test_promote_takes_the_other_environments_hosts(deployd, app, client):
+    assert deployd("promote", "k2x7", "--to", "staging").exit == 0
+    wish = client.wishes[-1]
+    assert (wish.release, wish.environment, wish.hosts) == (R2, "staging", ("web1",))
+    assert deployd("promote", "k2x7", "--to", "stagin").exit == 2
+
+
+def test_marks_and_pins(deployd, app, client):
+    assert deployd("mark", "bad", "k2x7").exit == 0
+    assert client.made[0].mark is Mark.BAD
+    assert json.loads(deployd("pin", "--json").out)["pin"]["who"] == "ada"
+    assert "pinned" in deployd("status").out
+    assert json.loads(deployd("unpin", "--json").out) == {"pin": None, "was_pinned": True}
+
+
+def test_upkeep(deployd, app, client):
+    assert "1 release removed, 4.0 kB freed" in deployd("prune").out
+    assert json.loads(deployd("prune", "--json").out)["hosts"][0]["removed"] == [R1]
+    assert json.loads(deployd("restart", "--host", "web2", "--json").out) == {"restarted": ["web2"]}
+    assert "nothing was interrupted" in deployd("resume").out
+    assert ROLLOUT in deployd("cancel").out
+    assert deployd("cancel", "r-1").exit == 2
+    assert json.loads(deployd("rollouts", "--json").out)[0]["outcome"] == "live"
+
+
+def test_unlock_says_who_and_asks(deployd, app, client):
+    from deployd.rollouts.wishes import LockState
+
+    assert "nobody holds the lock" in deployd("unlock").out
+    client.held = [
+        LockState(host="web1", held=True, owner="ada", since=time.time() - 65, rollout=ROLLOUT),
+        LockState(host="web2", held=False),
+    ]
+    done = deployd("unlock", "--yes")
+
+    assert f"web1: held by ada for 1 m 05 s, by {ROLLOUT}" in done.err
+    assert client.unlocked == ["web1"]
+
+
+def kill_soon(number: int, *, times: int = 1) -> None:
+    def strike() -> None:
+        for _ in range(times):
+            time.sleep(0.3)
+            os.kill(os.getpid(), number)
+
+    threading.Thread(target=strike, daemon=True).start()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_cancels_cleanly_in_a_pipe(deployd, app, client, number, code):
+    client.waits = threading.Event()
+    client.fail = CancelledError("cancelled", fix="release again", live=f"{R1} on web1, web2")
+    kill_soon(number)
+    done = deployd("release")
+
+    assert done.exit == code
+    assert "cancelled" in done.err
+    assert f"live  {R1}" in done.err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_terminal_is_asked_once_before_it_is_cancelled(deployd, app, client):
+    client.waits = threading.Event()
+    client.fail = CancelledError("cancelled", fix="release again")
+    kill_soon(signal.SIGINT)
+    done = deployd("release", terminal=True, stdin="y\n")
+
+    assert done.exit == 130
+    assert "Cancel this release? What is live stays live. [y/N]" in done.err
+
+
+def test_every_event_can_be_drawn_with_nothing_in_it():
+    """An event of another version must not break the drawing."""
+    from deployd.cli.live import LiveView, PlainView
+    from deployd.cli.render import Screen
+
+    for kind in (PlainView, LiveView):
+        screen = Screen(stdin=Terminal(), stdout=Terminal(), stderr=Terminal())
+        with kind(screen) as view:
+            for event in Event:
+                view(event)
+                view(event, host="web1", stage="ship", files=None, removed=[], status="x", hosts=[{"name": "web1"}])
