@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from deployd.domain.secret import Secret
     from deployd.hosts.pool import Pool
     from deployd.paths import StatePaths
-    from deployd.rollouts.perform import Workshop
     from deployd.rollouts.wishes import (
         LockState,
         LogLine,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
         Status,
         Variable,
     )
+    from deployd.rollouts.workshop import Workshop
     from deployd.store import Store
 
 
@@ -131,9 +131,9 @@ class Client:
 
     def resume(self, *, report: Report, cancel: threading.Event) -> list[RolloutResult]:
         """Finish or turn back every rollout whose process is gone."""
-        from deployd.rollouts import perform
+        from deployd.rollouts import settle
 
-        return perform.resume(self._working(), report=report, cancel=cancel)
+        return settle.resume(self._working(), report=report, cancel=cancel)
 
     def cancel(
         self, rollout: RolloutId | None, app: AppName | None = None, environment: EnvironmentName | None = None
@@ -316,7 +316,7 @@ class Client:
         return Pool(hosts, paths=self.paths)
 
     def _working(self) -> Workshop:
-        from deployd.rollouts.perform import Workshop
+        from deployd.rollouts.workshop import Workshop
 
         self.used_engine = True
         if self._workshop is None:

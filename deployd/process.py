@@ -236,7 +236,7 @@ def _pump(
                     selector.unregister(key.fileobj)
                 kept[key.data].add(chunk)
                 lines.add(chunk)
-            if process.poll() is not None and not selector.select(timeout=0.05):
+            if selector.get_map() and process.poll() is not None and not selector.select(timeout=0.05):
                 break  # a grandchild may hold the pipe open for ever
     lines.finish()
     return kept["stdout"].all(), kept["stderr"].all()

@@ -131,11 +131,17 @@ def _content(entry: FileEntry | LinkEntry) -> tuple[object, ...]:
 
 
 def live_order(found: Sequence[Release]) -> tuple[str | None, str | None]:
-    """Which release is current, and which was live before it, as deployd's records have it."""
+    """Which release is current as deployd's records have it, and where a rollback without a name would go."""
     current = next((release.id for release in found if release.state is ReleaseState.LIVE), None)
-    before = [release for release in found if release.was_live and release.id != current]
-    previous = max(before, key=lambda release: release.live_at or "", default=None)
-    return current, previous.id if previous else None
+    before = [
+        release.id
+        for release in found
+        if release.was_live
+        and release.mark is not Mark.BAD
+        and release.state is not ReleaseState.PRUNED
+        and (current is None or release.id < current)
+    ]
+    return current, max(before, default=None)
 
 
 def marks(release: Release, *, current: str | None, previous: str | None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,6 @@ from deployd.cli.outcome import conclude_all
 from deployd.cli.render import clean
 from deployd.cli.status import ago
 from deployd.cli.verbs import verb
-from deployd.domain.quantity import format_duration
 
 if TYPE_CHECKING:
     from deployd.cli.context import Cli
@@ -90,8 +88,10 @@ def unlock(cli: Cli) -> None:
         cli.out.result({"unlocked": []}, "nobody holds the lock")
         return
     for lock in held:
-        since = f" for {format_duration(max(0.0, time.time() - lock.since))}" if lock.since else ""
-        cli.out.note(f"{lock.host}: held by {clean(lock.owner or 'somebody')}{since}, by {lock.rollout or 'a rollout'}")
+        since = f", taken {ago(lock.since)}" if lock.since else ""
+        cli.out.note(
+            f"{lock.host}: held by {clean(lock.owner or 'somebody')}{since}, for {lock.rollout or 'a rollout'}"
+        )
     cli.confirm("Take the lock from them?")
     names = tuple(lock.host for lock in held)
     cli.client.unlock(app, environment, hosts=names)

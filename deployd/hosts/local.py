@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-    from subprocess import Popen
 
     from deployd.domain.ids import HostName
     from deployd.hosts.transport import Chunk
@@ -85,16 +84,7 @@ class Local:
 
     def open(self, argv: Sequence[str]) -> LocalStream:
         """Start a verb that goes on."""
-        far, near = os.pipe()
-        try:
-            # It ends with its stdin; PR_SET_PDEATHSIG would end it with the *thread* that started it.
-            started = process.spawn(self._argv(argv), env=self._environment, stdin=far, dies_with_us=False)
-        except BaseException:
-            os.close(near)
-            raise
-        finally:
-            os.close(far)
-        return LocalStream(started, near, name=self._name, doing=" ".join(argv[:4]))
+        return LocalStream(self._argv(argv), env=self._environment, name=self._name, doing=" ".join(argv[:4]))
 
     def _argv(self, argv: Sequence[str]) -> tuple[str, ...]:
         return (sys.executable, "-IS", str(self._helper), *argv)
@@ -103,9 +93,17 @@ class Local:
 class LocalStream:
     """One run of the helper."""
 
-    def __init__(self, started: Popen[bytes], stdin: int, *, name: HostName, doing: str) -> None:
-        self._process = started
-        self._stdin: int | None = stdin
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], name: HostName, doing: str) -> None:
+        far, near = os.pipe()
+        try:
+            # It ends with its stdin; PR_SET_PDEATHSIG would end it with the *thread* that started it.
+            self._process = process.spawn(argv, env=env, stdin=far, dies_with_us=False)
+        except BaseException:
+            os.close(near)
+            raise
+        finally:
+            os.close(far)
+        self._stdin: int | None = near
         self._name = name
         self._doing = doing
         self._lines = LineBuffer()

@@ -8,6 +8,7 @@ pinned host key and deployd's own key are used, and no configuration of the pers
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import selectors
@@ -24,7 +25,7 @@ from deployd.hosts import causes, keys
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from subprocess import Popen
+    from typing import IO
 
     from deployd.domain.host import Host
     from deployd.domain.ids import HostName
@@ -126,7 +127,7 @@ class SshWire:
         self._wait = connect_timeout
         self._lock = threading.Lock()
         self._keeper: threading.Thread | None = None
-        self._master: Popen[bytes] | None = None
+        self._end_master: Callable[[], None] | None = None
         self._closed = False
         keys.write_known_hosts([host], self._known_hosts)
 
@@ -144,7 +145,7 @@ class SshWire:
         with contextlib.suppress(CommandError):  # then rsync's own ssh says what is wrong
             master = process.spawn(argv)
             with self._lock:
-                self._master = master
+                self._end_master = functools.partial(process.end, master, grace=1)
                 closed = self._closed
             if closed:
                 process.end(master, grace=1)
@@ -186,9 +187,9 @@ class SshWire:
         """End the master connection."""
         with self._lock:
             self._closed = True
-            master, self._master = self._master, None
-        if master:
-            process.end(master, grace=1)
+            end, self._end_master = self._end_master, None
+        if end:
+            end()
         if self._keeper:
             self._keeper.join(timeout=2)
 
@@ -249,7 +250,7 @@ def _run(
             target=_feed, args=(near, b"".join(one.encode() + b"\0" for one in names)), daemon=True
         )
         feeder.start()
-        out, errors = _follow(running, name=name, on_bytes=on_bytes, cancel=cancel)
+        out, errors = _follow((running.stdout, running.stderr), name=name, on_bytes=on_bytes, cancel=cancel)
         code = running.wait()
     finally:
         process.end(running)
@@ -271,12 +272,16 @@ def _feed(descriptor: int, data: bytes) -> None:
 
 
 def _follow(
-    running: Popen[bytes], *, name: HostName, on_bytes: Callable[[int], None], cancel: threading.Event | None
+    streams: tuple[IO[bytes] | None, IO[bytes] | None],
+    *,
+    name: HostName,
+    on_bytes: Callable[[int], None],
+    cancel: threading.Event | None,
 ) -> tuple[bytes, bytes]:
     """Read both streams to their end; progress lines end in a carriage return."""
     kept = {"stdout": b"", "stderr": b""}
     with selectors.DefaultSelector() as selector:
-        for stream, label in ((running.stdout, "stdout"), (running.stderr, "stderr")):
+        for stream, label in zip(streams, ("stdout", "stderr"), strict=True):
             if stream:
                 selector.register(stream, selectors.EVENT_READ, label)
         while selector.get_map():

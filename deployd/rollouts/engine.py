@@ -15,7 +15,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from dbos import DBOS, DBOSConfig, Queue, SetWorkflowID
+from dbos import DBOS, DBOSConfig, SetWorkflowID
 
 from deployd.errors import DeploydError
 from deployd.rollouts.runner import Runner
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
 APPLICATION_VERSION = "1"
 """A constant: DBOS's default is a hash of the source, and every upgrade would strand what is unfinished."""
 _WORKFLOW = "deployd.rollout"
-_QUEUE = "deployd.resume"
 _FINAL = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 _running: dict[str, tuple[Callable[[Rollout, Runner], Json], Rollout]] = {}
-_queues: list[Queue] = []
 
 
 class EngineError(DeploydError):
@@ -62,14 +60,9 @@ def _workflow(rollout_id: str) -> Json:
 
 
 class Engine:
-    """DBOS, launched. At most one in a process; the caller holds the state folder's lock.
+    """DBOS, launched. At most one in a process; the caller holds the state folder's lock."""
 
-    `resumes` says that there are rollouts to resume: they go through a queue, and DBOS's own is polled once a second.
-    """
-
-    def __init__(self, database: Path, *, resumes: bool) -> None:
-        if resumes and not _queues:
-            _queues.append(Queue(_QUEUE, polling_interval_sec=0.05))
+    def __init__(self, database: Path) -> None:
         _set_wal(database)
         _hush()
         config: DBOSConfig = {
@@ -100,7 +93,7 @@ class Engine:
                     result: Json = DBOS.start_workflow(_workflow, str(rollout)).get_result()
                 return result
             if found.status not in _FINAL:
-                DBOS.resume_workflow(str(rollout), queue_name=_QUEUE if _queues else None)
+                DBOS.resume_workflow(str(rollout))  # through DBOS's own queue, polled once a second
             kept: Json = DBOS.retrieve_workflow(str(rollout)).get_result(polling_interval_sec=0.05)
         except DeploydError:
             raise

@@ -1,17 +1,11 @@
 """What is done on this machine: a wish comes in, a registered release (artifact, runtime, frozen variables) goes out.
 
-The four stages are chained here. A build that was made before is taken again. Next.js writes the checkout's path into
-what it builds, so each app and environment has one path, or no two builds would be equal. A process that resumes a
-rollout checks out anew, and first ends what a dead one's build tools left running there.
+Three stages are chained here (`checkout.py` has the first). A build that was made before is taken again.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import platform
-import shutil
-import signal
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +15,11 @@ from deployd.domain.artifact import Provenance, Runtime
 from deployd.domain.events import Event
 from deployd.domain.ids import ArtifactName, BuildId, ReleaseId
 from deployd.domain.release import Release, ReleaseState
-from deployd.errors import DeploydError, NotFoundError, SourceError
-from deployd.rollouts import values
+from deployd.errors import DeploydError, NotFoundError
+from deployd.rollouts import checkout, values
 from deployd.rollouts.wishes import PromoteWish, ReleaseWish
 from deployd.stages import build as build_stage
 from deployd.stages import package as package_stage
-from deployd.stages import source as source_stage
 from deployd.stages import trace as trace_stage
 from deployd.stages.build import runtime as runtimes
 
@@ -39,14 +32,9 @@ if TYPE_CHECKING:
 ACTIONS_KEY = "NEXT_SERVER_ACTIONS_ENCRYPTION_KEY"
 
 
-def source(rollout: Rollout) -> Json:
-    """Check the wished tree out."""
-    return {**values.to_json(_checkout(rollout)), "attempt": rollout.attempt}
-
-
 def build(rollout: Rollout, checked_out: Json) -> Json:
     """Build the tree, unless this very build was made before. Returns `artifact` (of the earlier one) or `output`."""
-    tree = _here(rollout, checked_out)
+    tree = checkout.here(rollout, checked_out)
     variables = _build_variables(rollout)
     clear = {name: secret.reveal() for name, secret in variables.items()}
     options = rollout.options.build
@@ -89,7 +77,7 @@ def build(rollout: Rollout, checked_out: Json) -> Json:
 def package(rollout: Rollout, checked_out: Json, built: Json, fleet_kind: Json) -> Json:
     """Trace and package what was built, and register the release."""
     artifact = ArtifactName(built["artifact"]) if built["artifact"] else _package(rollout, built["output"])
-    tree = _tree(checked_out)
+    tree = checkout.tree_of(checked_out)
     return _register(
         rollout,
         artifact=artifact,
@@ -144,58 +132,6 @@ def take_over(rollout: Rollout, fleet_kind: Json) -> Json:
         lockfile_sha256=before.lockfile_sha256,
         origin=before,
     )
-
-
-def _checkout(rollout: Rollout) -> SourceTree:
-    wish = rollout.wish
-    if not isinstance(wish, ReleaseWish) or wish.source is None:
-        raise DeploydError("there is no source to check out", code="internal", fix="this is a bug: report it")
-    folder = clear(rollout)
-    return source_stage.checkout(
-        wish.source, mirrors=rollout.paths.mirrors, into=folder, report=rollout.report, cancel=rollout.stop
-    )
-
-
-def _here(rollout: Rollout, checked_out: Json) -> SourceTree:
-    """The tree as this process checked it out; anew, when another process did and may have begun to build in it."""
-    tree = _tree(checked_out)
-    if checked_out["attempt"] == rollout.attempt:
-        return tree
-    again = _checkout(rollout)
-    if again.tree_hash != tree.tree_hash:
-        raise SourceError(
-            f"{tree.ref} is not any more what it was when the release began",
-            code="source-moved",
-            live="unchanged",
-            fix="release again: deployd release",
-        )
-    return again
-
-
-def clear(rollout: Rollout) -> Path:
-    """The one checkout folder of the app and environment, removed, with whatever still runs in it ended."""
-    folder = rollout.paths.checkouts / f"{rollout.app}-{rollout.environment}"
-    if folder.exists():
-        for pid in _processes_in(folder):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
-    return folder
-
-
-def _processes_in(folder: Path) -> list[int]:
-    """Processes whose folder is in there: build tools of a deployd that was killed outlive it in their own session."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if (entry / "cwd").readlink().is_relative_to(folder.resolve()):
-                    found.append(int(entry.name))
-    return found
-
-
-def _tree(checked_out: Json) -> SourceTree:
-    return values.source_tree({name: value for name, value in checked_out.items() if name != "attempt"})
 
 
 def _build_variables(rollout: Rollout) -> dict[str, Secret]:

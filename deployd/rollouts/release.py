@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.ids import ReleaseId
 from deployd.errors import DeploydError
-from deployd.rollouts import closing, finishing, fleet, making
+from deployd.rollouts import checkout, closing, finishing, fleet, making
 from deployd.rollouts.steps import Step
 from deployd.rollouts.turnback import turn_back
 from deployd.rollouts.wishes import PromoteWish, ReleaseWish
@@ -31,7 +31,7 @@ def release(run: Runner, rollout: Rollout) -> Json:
     try:
         fleet_kind = run.step(Step.CHECK, fleet.check, rollout)
         if isinstance(wish, ReleaseWish) and wish.source is not None:
-            tree = run.step(Step.SOURCE, making.source, rollout)
+            tree = run.step(Step.SOURCE, checkout.source, rollout)
             built = run.step(Step.BUILD, making.build, rollout, tree)
             artifact = run.step(Step.PACKAGE, making.package, rollout, tree, built, fleet_kind)
         elif isinstance(wish, PromoteWish):

@@ -37,7 +37,9 @@ def host(tmp_path: Path, library: Path) -> Iterator[FakeHost]:
         pytest.skip("the helper's root half needs root")
     short = Path(f"/tmp/dh{os.getpid()}-{abs(hash(tmp_path)) % 10**8}")
     short.mkdir()
-    yield FakeHost(short, library)
+    made = FakeHost(short, library)
+    yield made
+    made.close()
     while SERVERS:
         server = SERVERS.pop()
         server.shutdown()

@@ -256,6 +256,15 @@ def test_restart_goes_one_by_one(configured: FakeHost) -> None:
     assert restarts == [f"restart deployd-shop-production-{number}@{A}.service" for number in (1, 2)]
 
 
+def test_restart_stops_instances_that_are_no_longer_configured(configured: FakeHost) -> None:
+    configured.live(A)
+    configured.configure(instances=1)
+
+    configured.ok("restart", *APP)
+
+    assert configured.calls()[-1] == f"stop --no-block -- deployd-shop-production-2@{A}.service"
+
+
 def test_facts(configured: FakeHost) -> None:
     configured.live(A)
 

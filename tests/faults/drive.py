@@ -1,8 +1,10 @@
 """A whole rollout in a process of its own, on folder hosts and with quick stand-ins for the stages of this machine.
 
     drive.py STATE HOSTS release|rollback|resume [--commit C] [--no-activate]
+    drive.py serve
 
-Prints one JSON document: the result, or the error.
+Prints one JSON document: the result, or the error. `serve` imports all of it once and then forks: a line of JSON on
+stdin (`argv`, `env`, `out`) makes a process, whose pid and exit code are written beside its output.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -22,11 +25,15 @@ from deployd.domain.options import Options, Waves
 from deployd.domain.stages import BuildOutput, BuildPlan, FileSet, SourceRequest, SourceTree
 from deployd.errors import DeploydError
 from deployd.paths import StatePaths
-from deployd.rollouts import fleet, making, perform
+from deployd.rollouts import checkout, fleet, making, perform
 from deployd.rollouts.testing import FolderPool
 from deployd.rollouts.wishes import ReleaseWish, RollbackWish
 
 APP, PRODUCTION = AppName.parse("shop"), EnvironmentName.parse("production")
+
+
+def _commit(ref: str) -> str:
+    return hashlib.sha1(ref.encode()).hexdigest()
 
 
 class Stages:
@@ -37,7 +44,7 @@ class Stages:
         into.mkdir(parents=True)
         return SourceTree(
             root=str(into), app_dir=str(into), tree_hash=request.ref,
-            commit=hashlib.sha1(request.ref.encode()).hexdigest(), branch="main", ref=request.ref, subject="s", author="a", dirty=False,
+            commit=_commit(request.ref), branch="main", ref=request.ref, subject="s", author="a", dirty=False,
         )  # fmt: skip
 
     @staticmethod
@@ -84,8 +91,9 @@ class Stages:
 
 
 def stand_in() -> None:
-    for name in ("source_stage", "build_stage", "trace_stage", "package_stage", "runtimes"):
+    for name in ("build_stage", "trace_stage", "package_stage", "runtimes"):
         setattr(making, name, Stages)
+    checkout.source_stage = Stages
     fleet.package = Stages
 
 
@@ -105,7 +113,43 @@ def wish_of(hosts, arguments):
     )
 
 
-def main() -> int:
+def serve() -> None:
+    import importlib
+
+    for name in ("engine", "release", "rollback", "perform"):
+        importlib.import_module(f"deployd.rollouts.{name}")
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        if os.fork() == 0:  # the monitor: it waits for the worker, and the server goes on
+            worker = os.fork()
+            if worker == 0:
+                _work(wanted)
+            Path(wanted["out"] + ".pid").write_text(str(worker))
+            _, status = os.waitpid(worker, 0)
+            code = Path(wanted["out"] + ".code")
+            code.with_suffix(".part").write_text(str(os.waitstatus_to_exitcode(status)))
+            code.with_suffix(".part").rename(code)
+            os._exit(0)
+
+
+def _work(wanted: dict) -> None:
+    out = os.open(wanted["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    err = os.open(wanted["out"] + ".err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.environ.update(wanted["env"])
+    sys.argv = ["drive.py", *wanted["argv"]]
+    try:
+        main()
+    except BaseException:  # noqa: BLE001 - the test shows it
+        import traceback
+
+        traceback.print_exc()
+        sys.stderr.flush()
+    os._exit(70)
+
+
+def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("state", type=Path)
     parser.add_argument("hosts", type=Path)
@@ -143,4 +187,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    serve() if sys.argv[1:] == ["serve"] else main()

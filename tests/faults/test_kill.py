@@ -6,13 +6,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 from deployd.client import Client
 from deployd.domain.ids import AppName, EnvironmentName, HostName
@@ -27,35 +32,79 @@ HOSTS = ("web1", "web2", "web3")
 KILLED = -signal.SIGKILL
 
 
+class Server:
+    """Imports the engine once and forks a process for each run: an import takes longer than a rollout."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+        self._process = subprocess.Popen(
+            [sys.executable, str(DRIVE), "serve"], stdin=subprocess.PIPE, text=True, cwd=folder, start_new_session=True
+        )
+
+    def start(self, argv: list[str], env: dict[str, str]) -> Run:
+        self._count += 1
+        out = self._folder / f"run-{self._count}"
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"argv": argv, "env": env, "out": str(out)}) + "\n")
+        self._process.stdin.flush()
+        return Run(out)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=10)
+
+
+class Run:
+    """One forked process."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+
+    @property
+    def pid(self) -> int:
+        file = Path(f"{self._out}.pid")
+        wait_for(lambda: file.exists() and file.read_text())
+        return int(file.read_text())
+
+    def end(self) -> tuple[int, dict]:
+        code = Path(f"{self._out}.code")
+        wait_for(code.exists, seconds=120)
+        text = self._out.read_text()
+        assert text or int(code.read_text()) == KILLED, Path(f"{self._out}.err").read_text()
+        return int(code.read_text()), json.loads(text) if text else {}
+
+
 class Fleet:
     """Three folder hosts, a state folder, and processes that work on them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder, self.server = folder, server
         self.state, self.hosts = folder / "state", folder / "hosts"
+
+    def add_hosts(self) -> None:
         client = self.client()
         for name in HOSTS:
             client.add_host(folder_host(name))
         client.close()
 
+    def copy(self, to: Path) -> Fleet:
+        shutil.copytree(self.folder, to, symlinks=True, dirs_exist_ok=True)
+        return Fleet(to, self.server)
+
     def client(self) -> Client:
         return Client(StatePaths(self.state), who="ada")
 
-    def start(self, verb: str, *options: str, fault: str = "", **env: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, str(DRIVE), str(self.state), str(self.hosts), verb, *options],
-            env={**os.environ, steps.FAULT_VARIABLE: fault, **env},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, verb: str, *options: str, fault: str = "", **env: str) -> Run:
+        argv = [str(self.state), str(self.hosts), verb, *options]
+        return self.server.start(argv, {steps.FAULT_VARIABLE: fault, **env})
 
     def run(self, verb: str, *options: str, fault: str = "", **env: str) -> tuple[int, dict]:
-        return self.end(self.start(verb, *options, fault=fault, **env))
+        return self.start(verb, *options, fault=fault, **env).end()
 
-    def end(self, process: subprocess.Popen[str]) -> tuple[int, dict]:
-        out, err = process.communicate(timeout=120)
-        assert out or process.returncode == KILLED, err
-        return process.returncode, json.loads(out) if out else {}
+    def end(self, run: Run) -> tuple[int, dict]:
+        return run.end()
 
     def host(self, name: str) -> FolderHost:
         return FolderHost(HostName.parse(name), self.hosts / name)
@@ -87,16 +136,47 @@ class Fleet:
         assert all(State(state) in TERMINAL for state in self.states), self.states
 
 
-@pytest.fixture
-def fleet(tmp_path) -> Fleet:
-    return Fleet(tmp_path)
+def wait_for(condition, *, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("server"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory, server) -> tuple[Fleet, Fleet, Fleet]:
+    """Fleets with no release, with one, and with two: made once, copied for each test."""
+    bare = Fleet(tmp_path_factory.mktemp("bare"), server)
+    bare.add_hosts()
+    one = bare.copy(tmp_path_factory.mktemp("one"))
+    assert one.run("release", "--commit", "one")[0] == 0
+    two = one.copy(tmp_path_factory.mktemp("two"))
+    assert two.run("release", "--commit", "two")[0] == 0
+    return bare, one, two
 
 
 @pytest.fixture
-def released(fleet) -> tuple[Fleet, str]:
-    code, done = fleet.run("release", "--commit", "one")
-    assert code == 0, done
-    return fleet, done["result"]["release"]
+def fleet(tmp_path, templates) -> Fleet:
+    return templates[0].copy(tmp_path)
+
+
+@pytest.fixture
+def released(tmp_path, templates) -> tuple[Fleet, str]:
+    fleet = templates[1].copy(tmp_path)
+    return fleet, fleet.live["web1"]
+
+
+@pytest.fixture
+def twice(tmp_path, templates) -> tuple[Fleet, str, str]:
+    fleet = templates[2].copy(tmp_path)
+    return fleet, templates[1].live["web1"], fleet.live["web1"]
 
 
 def release_of(fleet: Fleet) -> str | None:
@@ -127,10 +207,8 @@ def test_a_killed_release_is_resumed_to_live(released, point):
 
 
 @pytest.mark.parametrize("point", steps.checkpoints(steps.RELEASE))
-def test_a_killed_release_never_overtakes_the_rollback_made_in_between(released, point):
-    fleet, first = released
-    code, done = fleet.run("release", "--commit", "two")
-    second = done["result"]["release"]
+def test_a_killed_release_never_overtakes_the_rollback_made_in_between(twice, point):
+    fleet, first, second = twice
     code, _ = fleet.run("release", "--commit", "three", fault=f"{point}=kill")
     assert code == KILLED
     third = release_of(fleet)
@@ -168,9 +246,8 @@ def test_the_next_release_settles_a_killed_one(released, point):
 
 
 @pytest.mark.parametrize("point", steps.checkpoints(steps.ROLLBACK))
-def test_a_killed_rollback_is_resumed(released, point):
-    fleet, first = released
-    _, done = fleet.run("release", "--commit", "two")
+def test_a_killed_rollback_is_resumed(twice, point):
+    fleet, first, _second = twice
     code, _ = fleet.run("rollback", fault=f"{point}=kill")
     assert code == KILLED
     fleet.assert_complete()
@@ -183,9 +260,8 @@ def test_a_killed_rollback_is_resumed(released, point):
 
 
 @pytest.mark.parametrize("point", steps.checkpoints(steps.ROLLBACK))
-def test_a_second_rollback_ends_where_the_killed_one_was_going(released, point):
-    fleet, first = released
-    fleet.run("release", "--commit", "two")
+def test_a_second_rollback_ends_where_the_killed_one_was_going(twice, point):
+    fleet, first, _second = twice
     code, _ = fleet.run("rollback", fault=f"{point}=kill")
     assert code == KILLED
     arrived = set(fleet.live.values()) == {first} and State.LIVE in fleet.states[2:]
@@ -254,7 +330,7 @@ def test_the_first_release_killed_in_its_flip_leaves_all_or_nothing(fleet):
 def test_a_second_release_says_who_runs_and_exits_4(released):
     fleet, _old = released
     running = fleet.start("release", "--commit", "two", fault="before:build=pause:3")
-    _wait_for(lambda: "building" in fleet.states)
+    wait_for(lambda: "building" in fleet.states)
 
     code, done = fleet.run("release", "--commit", "three")
 
@@ -265,11 +341,10 @@ def test_a_second_release_says_who_runs_and_exits_4(released):
     assert fleet.end(running)[0] == 0
 
 
-def test_a_rollback_cancels_a_running_release_and_takes_over(released):
-    fleet, first = released
-    fleet.run("release", "--commit", "two")
+def test_a_rollback_cancels_a_running_release_and_takes_over(twice):
+    fleet, first, _second = twice
     running = fleet.start("release", "--commit", "three", DRIVE_BUILD_S="60")
-    _wait_for(lambda: "building" in fleet.states)
+    wait_for(lambda: "building" in fleet.states)
     time.sleep(0.5)
 
     started = time.monotonic()
@@ -285,12 +360,10 @@ def test_a_rollback_cancels_a_running_release_and_takes_over(released):
     fleet.assert_settled()
 
 
-def test_a_rollback_in_the_middle_of_flips_goes_back_to_what_was_live_before(released):
-    fleet, first = released
-    fleet.run("release", "--commit", "two")
-    second = fleet.live["web1"]
+def test_a_rollback_in_the_middle_of_flips_goes_back_to_what_was_live_before(twice):
+    fleet, first, second = twice
     running = fleet.start("release", "--commit", "three", "--waves", fault="before:pause=pause:2")
-    _wait_for(lambda: len(set(fleet.live.values())) == 2)
+    wait_for(lambda: len(set(fleet.live.values())) == 2)
 
     code, done = fleet.run("rollback")
 
@@ -301,13 +374,12 @@ def test_a_rollback_in_the_middle_of_flips_goes_back_to_what_was_live_before(rel
     fleet.assert_settled()
 
 
-def test_a_rollback_takes_over_from_a_process_that_hangs_and_is_not_overtaken(released):
+def test_a_rollback_takes_over_from_a_process_that_hangs_and_is_not_overtaken(twice):
     """SIGSTOP: no lock in a database stops an owner that was paused; the hosts refuse what it sends afterwards."""
-    fleet, first = released
-    fleet.run("release", "--commit", "two")
+    fleet, first, _second = twice
     running = fleet.start("release", "--commit", "three", fault="before:flip=pause:0.5")
-    _wait_for(lambda: "preparing" in fleet.states or "flipping" in fleet.states)
-    _wait_for(lambda: "probe shop" in (fleet.hosts / "web1" / "calls").read_text().splitlines()[-1])
+    wait_for(lambda: "preparing" in fleet.states or "flipping" in fleet.states)
+    wait_for(lambda: "probe shop" in (fleet.hosts / "web1" / "calls").read_text().splitlines()[-1])
     os.kill(running.pid, signal.SIGSTOP)
 
     code, done = fleet.run("rollback", DRIVE_TAKE_OVER_AFTER="1")
@@ -321,10 +393,9 @@ def test_a_rollback_takes_over_from_a_process_that_hangs_and_is_not_overtaken(re
     fleet.assert_settled()
 
 
-def test_a_rollback_of_another_app_does_not_wait_for_the_state_folder(released):
+def test_a_rollback_of_another_app_does_not_wait_for_the_state_folder(twice):
     """Here: the same app in another process's hands of the folder only; the rollback runs without the engine."""
-    fleet, first = released
-    fleet.run("release", "--commit", "two")
+    fleet, first, _second = twice
     import fcntl
 
     with (fleet.state / "lock").open("r+") as lock:
@@ -338,7 +409,7 @@ def test_a_rollback_of_another_app_does_not_wait_for_the_state_folder(released):
 def test_cancel_from_a_second_terminal_turns_a_running_release_back(released):
     fleet, first = released
     running = fleet.start("release", "--commit", "two", DRIVE_BUILD_S="60")
-    _wait_for(lambda: "building" in fleet.states)
+    wait_for(lambda: "building" in fleet.states)
     client = fleet.client()
     client.cancel(None, APP, PRODUCTION)
     client.close()
@@ -358,10 +429,3 @@ def test_a_release_that_takes_too_long_is_turned_back(released):
     assert code == 1
     assert done["error"]["code"] == "rollout-timeout"
     fleet.assert_one_live(first)
-
-
-def _wait_for(condition, *, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -7,11 +7,13 @@ import io
 import json
 import re
 import tarfile
-from typing import TYPE_CHECKING
+import zlib
+from typing import IO, TYPE_CHECKING
 
 from deployd.domain.artifact import Artifact, FileEntry, Manifest
 from deployd.errors import PackageError
 from deployd.stages.package import artifacts as store
+from deployd.stages.package import layout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,17 +55,27 @@ def import_(file: Path, *, artifacts: Path) -> Artifact:
                 if opened and member.name == "manifest.json":
                     manifest = Manifest.from_json(json.loads(opened.read()))
                 elif opened and match:
-                    store.store_stream(opened, sha256=match[1], artifacts=artifacts)
+                    _take(opened, sha256=match[1], file=file, artifacts=artifacts)
                 else:
                     raise _invalid(file, f"it holds {member.name!r}")
-    except (tarfile.TarError, OSError, ValueError, KeyError) as error:
-        raise _invalid(file, str(error)) from error
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+        raise _invalid(file, f"it could not be read ({error})") from error
     if manifest is None:
         raise _invalid(file, "it holds no manifest")
+    layout.check(manifest)
     for entry in manifest.files:
         if isinstance(entry, FileEntry) and not store.object_path(artifacts, entry.sha256).exists():
             raise _invalid(file, f"the content of {entry.path!r} is missing")
     return store.write(manifest, artifacts=artifacts)
+
+
+def _take(opened: IO[bytes], *, sha256: str, file: Path, artifacts: Path) -> None:
+    if store.object_path(artifacts, sha256).exists():
+        return
+    try:
+        store.store_stream(opened, sha256=sha256, artifacts=artifacts)
+    except PackageError as error:
+        raise _invalid(file, f"the content of object {sha256[:12]} is another") from error
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:

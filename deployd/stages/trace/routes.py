@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from deployd.stages.trace import manifests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ class Rules:
 
 def read(dist: Path) -> Rules:
     """Read `.next`'s manifests: middleware, headers, redirects and early rewrites come before public files."""
-    manifest = _json(dist / "routes-manifest.json")
+    manifest = manifests.read(dist / "routes-manifest.json")
     base_path = str(manifest.get("basePath") or "")
     headers = manifest.get("headers") or []
     rewrites = manifest.get("rewrites") or []
@@ -37,10 +38,10 @@ def read(dist: Path) -> Rules:
 
 
 def _has_middleware(dist: Path) -> bool:
-    if (_json(dist / "server" / "middleware-manifest.json").get("middleware")) or {}:
+    if manifests.read(dist / "server" / "middleware-manifest.json").get("middleware"):
         return True
-    functions = _json(dist / "server" / "functions-config-manifest.json").get("functions") or {}
-    return any(name in ("/_middleware", "/middleware", "/proxy", "/_proxy") for name in functions)
+    functions = manifests.read(dist / "server" / "functions-config-manifest.json").get("functions") or {}
+    return "/_middleware" in functions  # proxy.js of Next.js 16, and middleware that runs on Node.js
 
 
 def _matches(rule: dict[str, Any], path: str) -> bool:
@@ -49,11 +50,3 @@ def _matches(rule: dict[str, Any], path: str) -> bool:
         return re.search(pattern, path) is not None
     except re.error:
         return True  # not understood: the app answers
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    return data if isinstance(data, dict) else {}

@@ -19,6 +19,7 @@ def walk(folder: Path, *, at: str, reason: str) -> Iterator[TracedFile]:
 
     Refused by name: a link that is absolute or leads out of `folder`, and what is neither file nor link nor folder.
     """
+    top = os.path.realpath(folder)
     pending = [(str(folder), at)]
     while pending:
         here, place = pending.pop()
@@ -28,6 +29,8 @@ def walk(folder: Path, *, at: str, reason: str) -> Iterator[TracedFile]:
                 facts = entry.stat(follow_symlinks=False)
                 if stat.S_ISLNK(facts.st_mode):
                     target = checked_target(os.readlink(entry.path), path=path, top=at)  # noqa: PTH115 - text as it stands
+                    if not f"{os.path.realpath(entry.path)}/".startswith(f"{top}/"):  # through another link
+                        raise _escapes(path, target)
                     yield TracedFile(path=path, source=entry.path, size=0, symlink=target, reasons=(reason,))
                 elif stat.S_ISDIR(facts.st_mode):
                     pending.append((entry.path, path))
@@ -47,9 +50,13 @@ def checked_target(target: str, *, path: str, top: str) -> str:
     for part in target.split("/"):
         depth += -1 if part == ".." else 0 if part in ("", ".") else 1
         if depth < 0 or target.startswith("/"):
-            raise PackageError(
-                f"{path!r} is a link to {target!r}, which lies outside of the app",
-                code="symlink-escapes",
-                fix="replace the link by a copy of what it points to, or remove it",
-            )
+            raise _escapes(path, target)
     return target
+
+
+def _escapes(path: str, target: str) -> PackageError:
+    return PackageError(
+        f"{path!r} is a link to {target!r}, which lies outside of the app",
+        code="symlink-escapes",
+        fix="replace the link by a copy of what it points to, or remove it",
+    )

@@ -153,7 +153,7 @@ def test_nothing_asks_a_question_in_a_pipe(deployd, app, client, argv):
     """It fails with 2 and names the flag."""
     from deployd.rollouts.wishes import LockState
 
-    client.held = [LockState(host="web1", held=True, owner="ada", since=1.0, rollout="r-1")]  # type: ignore[arg-type]
+    client.held = [LockState(host="web1", held=True, owner="ada", since="2026-11-21T10:15:30+00:00", rollout="r-1")]  # type: ignore[arg-type]
     done = deployd(*argv, stdin="y\ny\n")
 
     assert done.exit == 2

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -244,12 +245,18 @@ def test_unlock_says_who_and_asks(deployd, app, client):
 
     assert "nobody holds the lock" in deployd("unlock").out
     client.held = [
-        LockState(host="web1", held=True, owner="ada", since=time.time() - 65, rollout=ROLLOUT),
+        LockState(
+            host="web1",
+            held=True,
+            owner="ada",
+            since=(datetime.now(UTC) - timedelta(seconds=65)).isoformat(),
+            rollout=ROLLOUT,
+        ),
         LockState(host="web2", held=False),
     ]
     done = deployd("unlock", "--yes")
 
-    assert f"web1: held by ada for 1 m 05 s, by {ROLLOUT}" in done.err
+    assert f"web1: held by ada, taken 1 m 05 s ago, for {ROLLOUT}" in done.err
     assert client.unlocked == ["web1"]
 
 
