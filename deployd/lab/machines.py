@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -240,7 +241,8 @@ def sweep() -> None:
     if _NETNS.is_mount() and not any(_NETNS.iterdir()):
         process.run(["umount", str(_NETNS)], check=False)
     if not _NETNS.is_mount() and _NETNS.is_dir() and not any(_NETNS.iterdir()):
-        _NETNS.rmdir()
+        with suppress(OSError):  # a mount namespace that is just ending may hold it: the next `down` removes it
+            _NETNS.rmdir()
 
 
 def _failed(machine: Machine, how: str) -> HostError:

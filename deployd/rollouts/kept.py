@@ -41,7 +41,7 @@ def protected_ones(store: Store, app: AppName, environment: EnvironmentName) -> 
 def before(
     log: Sequence[ReleaseId],
     *,
-    left: Collection[ReleaseId],
+    left: Collection[ReleaseId | None],
     bad: Collection[ReleaseId],
 ) -> ReleaseId | None:
     """The last release that was live and good before the ones that are left; `log` is what was live, oldest first."""

@@ -9,12 +9,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from deployd.domain.events import Event
-from deployd.errors import DeploydError
+from deployd.errors import BusyError, DeploydError
 from deployd.rollouts import locks, values
 from deployd.rollouts.conduct import add, close_unless_begun, conduct, ended
 from deployd.rollouts.settle import settle_quietly, supersede
 from deployd.rollouts.states import State
-from deployd.rollouts.wishes import kind_of
+from deployd.rollouts.wishes import kind_of, wish_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,21 +80,35 @@ def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: 
         locks.app_lock(workshop.paths, *where) as app,
     ):
         left = store.rollouts.unfinished(*where)
+        _one_rollback_at_a_time(left)
         owns_folder = folder.take(held)
         if owns_folder:
             workshop.start_engine()
         connecting = _connect_early(pool, shipping=False)
-        rollout = add(workshop, wish)
+        unfinished = _cut_off(left) if wish.release is None else None
+        rollout = unfinished.id if unfinished else add(workshop, wish)
         try:
             for record in left:
-                store.rollouts.ask_to_stop(record.id, who=workshop.who, superseded_by=rollout)
+                if record.kind != "rollback":
+                    store.rollouts.ask_to_stop(record.id, who=workshop.who, superseded_by=rollout)
             if not _take_app(app, held, wish=wish, report=report):
                 _take_over(workshop, left, by=rollout, pool=pool, wish=wish, report=report)
             elif not owns_folder and folder.take(held, wait=_LETS_GO):
                 owns_folder = True
                 workshop.start_engine()
             connecting.join()
-            return conduct(workshop, wish, rollout, pool=pool, report=report, cancel=cancel, durable=owns_folder)
+            if unfinished:
+                store.rollouts.set_owner(rollout, locks.own_name())
+            return conduct(
+                workshop,
+                wish_from_json(unfinished.wish) if unfinished else wish,
+                rollout,
+                pool=pool,
+                report=report,
+                cancel=cancel,
+                durable=owns_folder,
+                resumed=bool(unfinished),
+            )
         except Exception as error:
             close_unless_begun(workshop, rollout, error)
             raise
@@ -103,6 +117,22 @@ def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: 
             for record in store.rollouts.unfinished(*where) if owns_folder and left else ():
                 if record.id != rollout:
                     settle_quietly(workshop, record, report=report)
+
+
+def _one_rollback_at_a_time(left: Sequence[RolloutRecord]) -> None:
+    for record in left:
+        if record.kind == "rollback" and locks.is_alive(record.owner):
+            raise BusyError(
+                f"{record.who}'s rollback {record.id} runs already (process {str(record.owner).partition(':')[0]})",
+                live="being changed by it",
+                fix="wait a moment, then see `deployd status`",
+                retryable=True,
+            )
+
+
+def _cut_off(left: Sequence[RolloutRecord]) -> RolloutRecord | None:
+    """The rollback that was asked for last and whose process died: asking again means going on with it."""
+    return left[-1] if left and left[-1].kind == "rollback" else None
 
 
 def _take_app(app: locks.FileLock, held: locks.Held, *, wish: RollbackWish, report: Report) -> bool:

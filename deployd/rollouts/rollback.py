@@ -58,14 +58,16 @@ def choose(rollout: Rollout) -> Json:
     found = rollout.pool.each(rollout.hosts, ask)
     fleet.raise_first(found)
     states = {name: status for name, status in found.items() if not isinstance(status, HostError)}
-    previous: Previous = {name: status.current for name, status in states.items()}
-    wish = rollout.wish
-    wished = getattr(wish, "release", None)
-    target = wished or _default(rollout, previous)
-    _require_everywhere(target, states, live=describe(previous))
-    rollout.store.rollouts.set_release(rollout.id, target)
+    begun = rollout.store.rollouts.get(rollout.id)
+    if begun.release and begun.intent:  # chosen by a process that died: some hosts may have been flipped since
+        target, previous = begun.release, fleet.previous_of(begun.intent)
+    else:
+        previous = {name: status.current for name, status in states.items()}
+        target = getattr(rollout.wish, "release", None) or _default(rollout, previous)
+    _require_everywhere(target, states, live=describe({name: status.current for name, status in states.items()}))
     intent = {str(name): release for name, release in previous.items()}
     rollout.store.rollouts.set_intent(rollout.id, intent)
+    rollout.store.rollouts.set_release(rollout.id, target)
     return {"release": target, "previous": intent}
 
 
@@ -80,7 +82,8 @@ def _default(rollout: Rollout, previous: Previous) -> ReleaseId:
     bad = kept.bad_ones(store, rollout.app, rollout.environment)
     current = {release for release in previous.values() if release}
     halfway = {release for release in current if release not in log}
-    target = kept.before(log, left=halfway or current, bad=bad)
+    newest = next((release for release in reversed(log) if release in current), None)
+    target = kept.before(log, left=halfway or {newest}, bad=bad)
     if target is None:
         raise NotFoundError(
             f"{rollout.app} {rollout.environment} has no earlier release that was live and good",

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from deployd.domain.events import Event
-from deployd.errors import DeploydError
+from deployd.errors import DeploydError, SupersededError
 from deployd.rollouts import values
 from deployd.rollouts.states import TERMINAL, State, may_follow
 from deployd.rollouts.steps import Step, checkpoint
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from deployd.rollouts.rollout import Rollout
 
 _QUIET = frozenset({Step.CLOSE, Step.RECORD, Step.INTENT})  # too small to be told as stages
+
+ENDED = "rollout-ended"
 
 
 class Runner:
@@ -93,9 +95,10 @@ class Runner:
     def _enter(self, state: State) -> None:
         found = State(self._rollout.store.rollouts.state_of(self._rollout.id))
         if found in TERMINAL:
-            raise DeploydError(
+            raise SupersededError(
                 f"rollout {self._rollout.id} was ended by another process ({found})",
-                code="rollout-ended",
+                code=ENDED,
+                live="what the rollout that took over made live",
                 fix="see `deployd rollouts`; what is live is in `deployd status`",
             )
         if not may_follow(found, state):

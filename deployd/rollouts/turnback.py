@@ -13,7 +13,8 @@ from deployd.domain.events import Event
 from deployd.domain.ids import HostName
 from deployd.domain.release import ReleaseState
 from deployd.errors import DeploydError, HostError, PartlyLiveError
-from deployd.rollouts import closing, finishing
+from deployd.rollouts import closing, finishing, values
+from deployd.rollouts.runner import ENDED
 from deployd.rollouts.steps import Step
 from deployd.rollouts.wishes import RollbackWish
 from deployd.stages import activate
@@ -33,9 +34,14 @@ def turn_back(
 ) -> Json:
     """Undo what a rollout did, and close it with `error` (or PartlyLiveError where undoing failed)."""
     left: Json = {"stuck": {}, "live": None}
-    if release is not None and previous is not None:
-        left = run.sure(Step.FLIP_BACK, flip_back, rollout, release, previous)
-        run.sure(Step.DISCARD, discard, rollout, release)
+    try:
+        if release is not None and previous is not None:
+            left = run.sure(Step.FLIP_BACK, flip_back, rollout, release, previous)
+            run.sure(Step.DISCARD, discard, rollout, release)
+    except DeploydError as fault:
+        if fault.code == ENDED:  # another process took over and closed this rollout: hosts are its business now
+            return {"result": None, "error": values.error_to_json(fault if error.code == ENDED else error)}
+        left = {"stuck": {str(name): fault.what for name in previous or ()}, "live": None}
     if left["stuck"]:
         error = _partly(error, left["stuck"])
     elif left["live"]:

@@ -367,9 +367,7 @@ def test_dirty_works_without_a_commit_and_without_git(checkout: Any, tmp_path: P
     assert (page(tree), tree.commit, tree.branch) == ("new\n", None, None)
 
 
-def test_a_folder_that_became_a_link_is_copied_as_a_link(
-    repository: Repository, checkout: Any, tmp_path: Path
-) -> None:
+def test_a_folder_that_became_a_link_is_copied_as_a_link(repository: Repository, checkout: Any, tmp_path: Path) -> None:
     repository.write("folder/inner", "tracked\n")
     repository.commit("a folder")
     (repository.path / "folder" / "inner").unlink()
@@ -417,9 +415,7 @@ def test_a_submodule_that_cannot_be_had_is_refused_by_name(
     assert "the theme" in caught.value.what
 
 
-def test_a_submodule_commit_that_was_never_pushed_is_refused_by_name(
-    with_submodule: Repository, checkout: Any
-) -> None:
+def test_a_submodule_commit_that_was_never_pushed_is_refused_by_name(with_submodule: Repository, checkout: Any) -> None:
     inner = Repository(with_submodule.path / "the theme")
     inner.commit("only here", style="local\n")
     with_submodule.commit("moved")
@@ -480,9 +476,7 @@ def test_a_large_file_comes_from_the_repositorys_own_store(repository: Repositor
 
 
 @pytest.mark.parametrize("dirty", [False, True])
-def test_a_large_file_that_cannot_be_had_is_refused_by_name(
-    repository: Repository, checkout: Any, dirty: bool
-) -> None:
+def test_a_large_file_that_cannot_be_had_is_refused_by_name(repository: Repository, checkout: Any, dirty: bool) -> None:  # noqa: FBT001
     repository.commit("large", **{"big.bin": _pointer(b"LARGE")})
     repository.write("page", "changed\n")
     with pytest.raises(SourceError) as caught:
@@ -496,7 +490,7 @@ def test_a_large_file_whose_content_is_wrong_is_refused(repository: Repository, 
     repository.commit("large", **{"big.bin": _pointer(b"LARGE")})
     oid = hashlib.sha256(b"LARGE").hexdigest()
     repository.write(f".git/lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}", b"WRONG")
-    with pytest.raises(SourceError, match="big.bin"):
+    with pytest.raises(SourceError, match=r"big\.bin"):
         checkout(repository)
 
 

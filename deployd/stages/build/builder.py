@@ -26,6 +26,23 @@ if TYPE_CHECKING:
 
 _TOLD_LINES = 30
 _TELLING = re.compile(r"error|failed|cannot find|not found|unexpected|ERR!|\u2a2f|\u2716|ELIFECYCLE", re.IGNORECASE)
+_HINTS = (
+    (
+        re.compile(
+            r"can only install packages when your package\.json and package-lock\.json"
+            r"|ERR_PNPM_(?:OUTDATED|FROZEN)_LOCKFILE|lockfile needs to be updated|YN0028|lockfile is frozen"
+        ),
+        "the lock file does not match package.json: install once on your machine, and commit the lock file",
+    ),
+    (
+        re.compile(r"JavaScript heap out of memory"),
+        "the build ran out of memory: set NODE_OPTIONS=--max-old-space-size=4096 with `deployd env set --build`",
+    ),
+    (
+        re.compile(r"ENOSPC|no space left on device", re.IGNORECASE),
+        "the disk of this machine is full: make room below deployd's state folder",
+    ),
+)
 
 
 def build(
@@ -71,7 +88,12 @@ def build(
         shutil.rmtree(app_dir / ".next", ignore_errors=True)  # committed by mistake, or the working tree's
         if use_cache and app_cache.is_dir():
             _copy_tree(app_cache, next_cache)
-        runner.run(plan.command, cwd=app_dir, what="the build", production=True)
+        try:
+            runner.run(plan.command, cwd=app_dir, what="the build", production=True)
+        except BuildError as error:
+            if error.code == "build-failed":  # it ended by itself: the mended commit need not install again
+                _keep_install(plan, folder=folder, caches=caches)
+            raise
     built = int(time.time())
     if plan.framework == "nextjs":
         _check_output(app_dir, log=log)
@@ -89,10 +111,11 @@ def build(
 
 def keep_install(output: BuildOutput, *, caches: Path) -> None:
     """Take the installed packages out of the checkout, for the next build. Call it when the files were packaged."""
-    folder = Path(output.plan.lockfile).parent
-    kept = caches / "installs" / installs.key(output.plan, folder=folder)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    installs.keep(kept, folder=folder)
+    _keep_install(output.plan, folder=Path(output.plan.lockfile).parent, caches=caches)
+
+
+def _keep_install(plan: BuildPlan, *, folder: Path, caches: Path) -> None:
+    installs.keep(caches / "installs" / installs.key(plan, folder=folder), folder=folder)
 
 
 def _told_to_next(plan: BuildPlan) -> dict[str, str]:
@@ -187,14 +210,7 @@ def telling(lines: Sequence[str]) -> str | None:
 
 def _hint(lines: Sequence[str]) -> str | None:
     text = "\n".join(lines[-200:])
-    if (
-        "can only install packages when your package.json and package-lock.json" in text
-        or "ERR_PNPM_OUTDATED_LOCKFILE" in text
-    ):
-        return "the lock file does not match package.json: install once on your machine, and commit the lock file"
-    if "JavaScript heap out of memory" in text:
-        return "the build ran out of memory: set NODE_OPTIONS=--max-old-space-size=4096 with `deployd env set --build`"
-    return None
+    return next((fix for pattern, fix in _HINTS if pattern.search(text)), None)
 
 
 def _check_output(app_dir: Path, *, log: Path) -> None:

@@ -88,8 +88,8 @@ class Redactor:
 
 
 def _base64_forms(text: str) -> set[str]:
-    forms: set[str] = set()
     raw = text.encode()
+    forms = {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
     for offset in range(3):  # base64 of a longer text that holds this one: its three alignments
         encoded = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")
         core = encoded[(offset * 8 + 5) // 6 : len(encoded) - (1 if (offset + len(raw)) % 3 else 0)]

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 _SHARE_OF_MEMORY = 0.8
 _TASKS = 4096
+_SYSTEMD = Path("/run/systemd/system")
 
 
 def limited(argv: Sequence[str], *, memory: int | None, cpus: float | None) -> tuple[tuple[str, ...], str | None]:
     """The argv to run instead, and a warning where a limit cannot be held. `memory` in bytes, `cpus` in cores."""
     polite = ("nice", "-n", "10", *argv)
-    if os.geteuid() == 0 and Path("/run/systemd/system").is_dir() and shutil.which("systemd-run"):
+    if os.geteuid() == 0 and _SYSTEMD.is_dir() and shutil.which("systemd-run"):
         return (*_scope(memory=memory, cpus=cpus), *polite), None
     missing = ["build.memory"] if memory else []
     if cpus and shutil.which("taskset"):

@@ -58,7 +58,7 @@ def import_(file: Path, *, artifacts: Path) -> Artifact:
                     _take(opened, sha256=match[1], file=file, artifacts=artifacts)
                 else:
                     raise _invalid(file, f"it holds {member.name!r}")
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _invalid(file, f"it could not be read ({error})") from error
     if manifest is None:
         raise _invalid(file, "it holds no manifest")

@@ -1,0 +1,284 @@
+"""From a standalone build to the set of files: places, completeness, links, secrets, and what the web server may serve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployd.domain.ids import BuildId
+from deployd.domain.stages import BuildOutput, BuildPlan, FileSet
+from deployd.errors import PackageError
+from deployd.stages.trace import routes, secrets, trace, tree
+
+
+class Built:
+    """A folder that looks as `next build` leaves it: the app at `place` below the root of tracing."""
+
+    def __init__(self, root: Path, place: str = "") -> None:
+        self.root, self.place = root, place
+        self.app = root / place
+        self.dist = self.app / ".next"
+        self.standalone = self.dist / "standalone" / place
+        self.json(self.dist / "required-server-files.json", {"relativeAppDir": place, "files": [".next/BUILD_ID"]})
+        self.json(self.dist / "routes-manifest.json", {"basePath": "", "headers": [], "redirects": [], "rewrites": []})
+        self.json(self.dist / "server" / "middleware-manifest.json", {"middleware": {}})
+        for path in (self.standalone / "server.js", self.dist / "BUILD_ID", self.standalone / ".next" / "BUILD_ID"):
+            self.write(path, "x")
+        self.write(self.dist / "static" / "chunks" / "a.js", "chunk")
+        self.write(self.app / "public" / "robots.txt", "User-agent: *")
+
+    @staticmethod
+    def write(path: Path, text: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def json(self, path: Path, data: Any) -> None:
+        self.write(path, json.dumps(data))
+
+    def routes(self, **changes: Any) -> None:
+        path = self.dist / "routes-manifest.json"
+        self.json(path, json.loads(path.read_text()) | changes)
+
+    def trace(self) -> FileSet:
+        plan = BuildPlan(
+            framework="nextjs", framework_version="16", manager="npm", manager_version=None, install=(), command=(),
+            node="22.23.3", lockfile="", lockfile_sha256="", build_id=BuildId("b" + "0" * 20),
+        )  # fmt: skip
+        return trace(BuildOutput(root=str(self.root), app_dir=str(self.app), plan=plan, built=1, log="", seconds=0.0))
+
+
+@pytest.fixture(params=["", "apps/web"])
+def built(request: pytest.FixtureRequest, tmp_path: Path) -> Built:
+    return Built(tmp_path, request.param)
+
+
+def paths(files: FileSet) -> list[str]:
+    return [file.path for file in files.files]
+
+
+def test_public_and_static_stand_beside_the_server(built: Built) -> None:
+    files = built.trace()
+    below = f"{built.place}/" if built.place else ""
+    assert paths(files) == [
+        f"{below}{name}" for name in (".next/BUILD_ID", ".next/static/chunks/a.js", "public/robots.txt", "server.js")
+    ]
+    assert files.entry == f"{below}server.js"
+    assert dict(files.assets) == {"/_next/static": f"{below}.next/static"}
+    assert dict(files.public) == {"/": f"{below}public"}
+    assert dict(files.writable) == {
+        "cache": f"{below}.next/cache", "route-cache": f"{below}.next/server/route-cache",
+    }  # fmt: skip
+    assert files.warnings == ()
+
+
+def test_prerendered_files_keep_the_builds_time(built: Built) -> None:
+    built.write(built.standalone / ".next/server/app/a.html", "")
+    built.write(built.standalone / ".next/server/pages/b.json", "")
+    built.write(built.standalone / ".next/server/chunks/c.js", "")
+    times = {Path(file.path).name: file.time for file in built.trace().files}
+    assert (times["a.html"], times["b.json"], times["c.js"], times["server.js"]) == (
+        "build", "build", "content", "content",
+    )  # fmt: skip
+
+
+def test_what_the_server_writes_does_not_travel(built: Built) -> None:
+    built.write(built.standalone / ".next/cache/images/x", "")
+    built.write(built.standalone / ".next/server/route-cache/x", "")
+    built.write(built.standalone / ".next/cached", "")
+    assert [path for path in paths(built.trace()) if "cache" in path] == [f"{built.place}/.next/cached".lstrip("/")]
+
+
+def test_a_traced_file_that_next_did_not_copy_is_added_and_told(built: Built) -> None:
+    built.write(built.root / "node_modules/pino/index.js", "pino")
+    (built.root / "node_modules/.bin").mkdir()
+    (built.root / "node_modules/.bin/pino").symlink_to("../pino/index.js")
+    built.write(built.root.parent / f"{built.root.name}-outside.js", "x")
+    up = "/".join([".."] * (3 + len(Path(built.place).parts)))
+    built.json(built.dist / "server/app/page.js.nft.json", {"files": [
+        f"{up}/node_modules/pino/index.js", f"{up}/node_modules/.bin/pino", f"{up}/node_modules/gone/only-on-windows.js",
+        f"{up}/../{built.root.name}-outside.js", "../../BUILD_ID",
+    ]})  # fmt: skip
+    files = built.trace()
+    assert {"node_modules/pino/index.js", "node_modules/.bin/pino"} <= set(paths(files))
+    assert not [path for path in paths(files) if "outside" in path or "gone" in path]
+    assert [warning for warning in files.warnings if "added" in warning] == [
+        "missing in the standalone tree, and added: node_modules/.bin/pino",
+        "missing in the standalone tree, and added: node_modules/pino/index.js",
+    ]
+
+
+def test_the_code_of_a_static_page_is_not_missed(built: Built) -> None:
+    built.write(built.dist / "server/chunks/only-static.js", "x")
+    built.json(built.dist / "server/pages-manifest.json", {"/legacy": "pages/legacy.html", "/ssr": "pages/ssr.js"})
+    for page in ("pages/legacy.js", "app/_global-error/page.js"):
+        depth = "../" * page.count("/")
+        built.json(built.dist / f"server/{page}.nft.json", {"files": [f"{depth}chunks/only-static.js"]})
+    assert built.trace().warnings == ()
+    built.json(built.dist / "server/pages/ssr.js.nft.json", {"files": ["../chunks/only-static.js"]})
+    assert "only-static.js" in built.trace().warnings[0]
+
+
+def test_a_file_behind_a_link_of_pnpms_is_not_missed(built: Built) -> None:
+    if built.place:
+        return
+    for top in (built.root, built.standalone):
+        built.write(top / "node_modules/.pnpm/pino@1/node_modules/pino/index.js", "x")
+        (top / "node_modules/pino").symlink_to(".pnpm/pino@1/node_modules/pino")
+    built.json(built.dist / "server/page.js.nft.json", {"files": ["../../node_modules/pino/index.js"]})
+    files = built.trace()
+    assert files.warnings == ()
+    assert [file.symlink for file in files.files if file.path == "node_modules/pino"] == [
+        ".pnpm/pino@1/node_modules/pino"
+    ]
+
+
+def test_secret_files_are_left_out_and_named(built: Built) -> None:
+    for name in (".env", ".env.production", "config/.env.local", "server.key", ".npmrc", ".git/config"):
+        built.write(built.standalone / name, "secret")
+    built.write(built.app / "public/.env.example", "")
+    (built.standalone / ".envrc").symlink_to("server.js")
+    files = built.trace()
+    assert not [path for path in paths(files) if secrets.is_secret(path)]
+    assert len([warning for warning in files.warnings if "secrets" in warning]) == 8
+
+
+@pytest.mark.parametrize(
+    ("path", "secret"),
+    [
+        (".env", True), ("a/.env", True), (".env.production", True), (".env.example", True), (".envrc", True),
+        (".env/x", True), (".npmrc", True), (".git/HEAD", True), ("a/.git/x", True), ("id_rsa", True), ("tls.pem", True),
+        ("TLS.KEY", True), (".aws/credentials", True), ("node_modules/x/.env", True), ("node_modules/x/.npmrc", True),
+        ("node_modules/x/ca.pem", False), ("env.js", False), ("x.env.js", False), ("public/monkey", False),
+        ("id_rsa.pub", False), (".gitignore", False), ("environment/x", False),
+    ],
+)  # fmt: skip
+def test_what_counts_as_a_secret_file(path: str, secret: bool) -> None:  # noqa: FBT001
+    assert secrets.is_secret(path) is secret
+
+
+# Links
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../../etc/passwd", "..", "a/../../.."])
+@pytest.mark.parametrize("place", ["standalone", "public"])
+def test_a_link_out_of_the_tree_is_refused_by_name(tmp_path: Path, target: str, place: str) -> None:
+    built = Built(tmp_path)
+    folder = built.standalone if place == "standalone" else built.app / "public"
+    (folder / "evil").symlink_to(target)
+    with pytest.raises(PackageError) as caught:
+        built.trace()
+    assert caught.value.code == "symlink-escapes"
+    assert "evil" in caught.value.what
+    assert target in caught.value.what
+
+
+def test_a_link_that_leaves_through_another_link_is_refused(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    deep = built.standalone / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "up").symlink_to("../..")
+    (deep / "evil").symlink_to("up/../x")
+    with pytest.raises(PackageError, match="evil"):
+        built.trace()
+
+
+def test_links_inside_stay_links_and_one_to_nothing_is_told(built: Built) -> None:
+    (built.standalone / "good").symlink_to("server.js")
+    (built.standalone / "lost").symlink_to("nowhere/at/all")
+    files = built.trace()
+    links = {Path(file.path).name: file.symlink for file in files.files if file.symlink}
+    assert links == {"good": "server.js", "lost": "nowhere/at/all"}
+    assert [warning for warning in files.warnings if "link to nothing" in warning and "lost" in warning]
+    assert len(files.warnings) == 1
+
+
+def test_a_socket_is_refused_by_name(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PackageError, match="pipe") as caught:
+        list(tree.walk(tmp_path, at="", reason="x"))
+    assert caught.value.code == "file-kind-refused"
+
+
+# What is incomplete
+
+
+def test_a_build_without_its_server_or_manifest_is_told(built: Built) -> None:
+    (built.standalone / "server.js").unlink()
+    with pytest.raises(PackageError) as caught:
+        built.trace()
+    assert caught.value.code == "standalone-incomplete"
+    (built.dist / "required-server-files.json").write_text("{")
+    with pytest.raises(PackageError, match="no JSON"):
+        built.trace()
+    (built.dist / "required-server-files.json").unlink()
+    with pytest.raises(PackageError) as caught:
+        built.trace()
+    assert caught.value.code == "standalone-incomplete"
+
+
+def test_an_app_without_public_files_serves_none(built: Built) -> None:
+    (built.app / "public" / "robots.txt").rename(built.app / "public" / ".env")
+    assert dict(built.trace().public) == {}
+    (built.app / "public" / ".env").unlink()
+    (built.app / "public").rmdir()
+    assert dict(built.trace().public) == {}
+
+
+# What the web server may serve past the app
+
+HEADERS = {"source": "/robots.txt", "regex": r"^/robots\.txt(?:/)?$", "headers": []}
+EVERYWHERE = {"source": "/:path*", "regex": r"^(?:/((?:[^/]+?)(?:/(?:[^/]+?))*))?(?:/)?$", "headers": []}
+INTERNAL = {"source": "/:path+/", "regex": "^/x/$", "internal": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "assets", "public"),
+    [
+        ({}, True, True),
+        ({"redirects": [INTERNAL]}, True, True),
+        ({"redirects": [{"source": "/old", "regex": "^/old$"}]}, True, False),
+        ({"headers": [HEADERS]}, True, False),
+        ({"headers": [EVERYWHERE]}, False, False),
+        ({"headers": [{"regex": r"^/(?<name>_next)/static"}]}, False, False),
+        ({"headers": [{"regex": r"(?<!x)^/nothing"}]}, True, False),
+        ({"headers": [{"regex": r"^/\p{L}+$"}]}, False, False),  # Python cannot read it: the app answers
+        ({"rewrites": {"beforeFiles": [{"source": "/a"}], "afterFiles": [], "fallback": []}}, True, False),
+        ({"rewrites": {"beforeFiles": [], "afterFiles": [{"source": "/a"}], "fallback": []}}, True, True),
+        ({"rewrites": [{"source": "/a"}]}, True, True),
+    ],
+)  # fmt: skip
+def test_headers_redirects_and_early_rewrites_belong_to_the_app(
+    tmp_path: Path,
+    changes: dict[str, Any],
+    assets: bool,  # noqa: FBT001
+    public: bool,  # noqa: FBT001
+) -> None:
+    built = Built(tmp_path)
+    built.routes(**changes)
+    rules = routes.read(built.dist)
+    assert (rules.serves_assets, rules.serves_public) == (assets, public)
+
+
+def test_middleware_of_every_kind_belongs_to_the_app(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.json(built.dist / "server/functions-config-manifest.json", {"functions": {"/": {}, "/isr": {}}})
+    assert routes.read(built.dist).serves_public
+    built.json(built.dist / "server/functions-config-manifest.json", {"functions": {"/_middleware": {}}})
+    assert not routes.read(built.dist).serves_public
+    built.json(built.dist / "server/functions-config-manifest.json", {"functions": {}})
+    built.json(built.dist / "server/middleware-manifest.json", {"middleware": {"/": {}}})
+    assert not routes.read(built.dist).serves_public
+
+
+def test_a_base_path_stands_before_the_urls(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.routes(basePath="/docs")
+    files = built.trace()
+    assert dict(files.assets) == {"/docs/_next/static": ".next/static"}
+    assert dict(files.public) == {"/docs": "public"}
