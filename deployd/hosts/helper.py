@@ -187,9 +187,9 @@ class Helper:
         self._saw(app, environment, flipped.current)
         return flipped
 
-    def stop(self, app: AppName, environment: EnvironmentName, release: ReleaseId) -> None:
-        """Stop a release's instances without waiting for them to finish what they have."""
-        self._ask(verbs.stop(app, environment, release), parse=_nothing)
+    def stop(self, app: AppName, environment: EnvironmentName, release: ReleaseId, *, after: float = 0) -> None:
+        """Let a release's instances finish what they have and stop, without waiting; `after` seconds from now."""
+        self._ask(verbs.stop(app, environment, release, after=after), parse=_nothing)
 
     def restart(self, app: AppName, environment: EnvironmentName) -> None:
         """Restart the current release's instances, one at a time."""

@@ -95,9 +95,9 @@ def unflip(app: AppName, environment: EnvironmentName, *, to: ReleaseId | None, 
     return ("unflip", app, environment, "--to", to or NONE, "--epoch", str(epoch))
 
 
-def stop(app: AppName, environment: EnvironmentName, release: ReleaseId) -> Argv:
-    """Stop a release's instances without waiting; its socket stays."""
-    return ("stop", app, environment, release)
+def stop(app: AppName, environment: EnvironmentName, release: ReleaseId, *, after: float = 0) -> Argv:
+    """Stop a release's instances without waiting, or `after` seconds from now; its socket stays."""
+    return ("stop", app, environment, release, *(("--after", f"{after:g}") if after else ()))
 
 
 def restart(app: AppName, environment: EnvironmentName) -> Argv:

@@ -55,11 +55,12 @@ def conduct(
     pool: Pool,
     report: Report,
     cancel: threading.Event,
+    leases: Leases | None = None,
     durable: bool = True,
     resumed: bool = False,
 ) -> RolloutResult:
-    """Run a recipe to its end, and turn what it kept into a result or an error."""
-    rollout = _wire(workshop, wish, rollout_id, pool=pool, report=report, cancel=cancel)
+    """Run a recipe to its end, and turn what it kept into a result or an error. `leases` may be held already."""
+    rollout = _wire(workshop, wish, rollout_id, pool=pool, report=report, cancel=cancel, leases=leases, resumed=resumed)
     rollout.control.watch()
     rollout.report(
         Event.ROLLOUT_STARTED,
@@ -108,6 +109,8 @@ def _wire(
     pool: Pool,
     report: Report,
     cancel: threading.Event,
+    leases: Leases | None,
+    resumed: bool,
 ) -> Rollout:
     recorder = Recorder(rollout, store=workshop.store, report=report)
     return Rollout(
@@ -115,10 +118,11 @@ def _wire(
         wish=wish,
         who=workshop.who,
         attempt=f"{os.getpid()}-{secrets.token_hex(3)}",
+        resumed=resumed,
         paths=workshop.paths,
         store=workshop.store,
         pool=pool,
-        leases=Leases(pool, app=wish.app, environment=wish.environment, who=workshop.who, rollout=rollout),
+        leases=leases or Leases(pool, app=wish.app, environment=wish.environment, who=workshop.who, rollout=rollout),
         recorder=recorder,
         control=Control(
             rollout,

@@ -104,10 +104,6 @@ class Engine:
             ) from error
         return kept
 
-    def forget(self, rollouts: list[RolloutId]) -> None:
-        """Remove the kept steps of rollouts that are long at their end."""
-        DBOS.delete_workflows([str(rollout) for rollout in rollouts], delete_children=True)
-
     def close(self) -> None:
         """End DBOS. Not needed by who leaves by os._exit, and slow: it waits for its threads."""
         DBOS.destroy(workflow_completion_timeout_sec=0)

@@ -6,13 +6,14 @@ Each of these may run twice. A host's failure is an error that names it; the fir
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deployd.domain.events import Event
-from deployd.domain.ids import ArtifactName, HostName, ReleaseId
+from deployd.domain.ids import HostName, ReleaseId
 from deployd.errors import CancelledError, DeploydError, HostError, UnreachableError
 from deployd.rollouts import values
-from deployd.stages import activate, package, ship, supervise
+from deployd.stages import activate, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -84,38 +85,9 @@ def previous_of(kept: Mapping[str, Any]) -> Previous:
     return {HostName(name): ReleaseId(release) if release else None for name, release in kept.items()}
 
 
-def ship_to_all(rollout: Rollout, made: Json) -> Json:
-    """Bring the release to every host; each seals it. Nothing that is live is touched."""
-    _hold(rollout)
-    release = ReleaseId(made["release"])
-    manifest = package.load(rollout.paths.artifacts, ArtifactName(made["artifact"]))
-    runtime = values.runtime(made["runtime"])
-    provenance = rollout.store.releases.provenance(release)
-    packed = ship.pack(manifest, runtime.name)
-
-    def one(helper: Helper, stop: threading.Event) -> ship.Shipped:
-        return ship.ship(
-            rollout.pool,
-            helper.name,
-            app=rollout.app,
-            environment=rollout.environment,
-            release=release,
-            manifest=manifest,
-            provenance=provenance,
-            runtime=runtime,
-            artifacts=rollout.paths.artifacts,
-            packed=packed,
-            report=rollout.report,
-            cancel=stop,
-        )
-
-    shipped = each(rollout, one)
-    return {"bytes_sent": sum(one.bytes_sent for one in shipped.values())}
-
-
 def prepare(rollout: Rollout, release: ReleaseId, run: Run | None, probe: Probe) -> Json:
     """Start the release on every host and wait until each is healthy. With `run`, units and site are made first."""
-    _hold(rollout)
+    hold(rollout)
     variables = rollout.store.variables.of_release(release) if run else None
 
     def one(helper: Helper, stop: threading.Event) -> activate.Prepared:
@@ -162,6 +134,7 @@ def flip(rollout: Rollout, release: ReleaseId, expected: Previous) -> Json:
     )
     errors = {name: one for name, one in outcomes.items() if isinstance(one, HostError)}
     return {
+        "hosts": [str(name) for name in expected],
         "at": {
             str(name): one.at for name, one in outcomes.items() if not isinstance(one, HostError) and not one.already
         },
@@ -175,14 +148,14 @@ def check_flipped(flipped: Json) -> None:
 
 
 def probe_web(rollout: Rollout, release: ReleaseId, hosts: Sequence[HostName], probe: Probe) -> Json:
-    """Ask each host's web server, which must answer from the release."""
+    """Ask each host's web server once, which must answer from the release: its health was seen before the flip."""
     outcomes = activate.probe_web(
         rollout.pool,
         hosts,
         app=rollout.app,
         environment=rollout.environment,
         release=release,
-        probe=probe,
+        probe=replace(probe, successes=1, warm=()),
         report=rollout.report,
         cancel=rollout.stop,
     )
@@ -191,16 +164,16 @@ def probe_web(rollout: Rollout, release: ReleaseId, hosts: Sequence[HostName], p
 
 
 def drain(rollout: Rollout, release: ReleaseId, previous: Previous) -> Json:
-    """Stop what is started and needed no longer. The release before stays warm if asked: going back is a flip then."""
-    keeps_warm = rollout.options.run.warm > 0
+    """Stop what is started and needed no longer. The release before stays warm for a while: going back is a flip."""
+    warm = rollout.options.run.warm
     warnings = 0
 
     def stop_old(helper: Helper) -> None:
         found = helper.status(rollout.app, rollout.environment)
-        stay = {release, previous.get(helper.name) if keeps_warm else None}
+        before = previous.get(helper.name)
         for one in found.releases:
-            if one.state in {"warm", "failed"} and one.id not in stay and one.was_live:
-                helper.stop(rollout.app, rollout.environment, one.id)
+            if one.state in {"warm", "failed"} and one.id != release and one.was_live:
+                helper.stop(rollout.app, rollout.environment, one.id, after=warm if one.id == before else 0)
                 rollout.report(Event.RELEASE_DRAINED, host=helper.name, release=one.id)
 
     for name, error in rollout.pool.each(rollout.hosts, stop_old).items():
@@ -290,5 +263,6 @@ def raise_first(outcomes: Mapping[HostName, Any], *, live: str | None = None) ->
     raise error.but(host=error.host or name, details=details, live=error.live or live)
 
 
-def _hold(rollout: Rollout) -> None:
+def hold(rollout: Rollout) -> None:
+    """Have the app's lock on every host. Raises the first failure."""
     raise_first(rollout.leases.hold(rollout.hosts), live="unchanged")

@@ -12,12 +12,13 @@ from deployd.domain.events import Event
 from deployd.errors import BusyError, DeploydError
 from deployd.rollouts import locks, values
 from deployd.rollouts.conduct import add, close_unless_begun, conduct, ended
+from deployd.rollouts.leases import Leases
 from deployd.rollouts.settle import settle_quietly, supersede
 from deployd.rollouts.states import State
 from deployd.rollouts.wishes import kind_of, wish_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from deployd.domain.events import Report
     from deployd.domain.ids import RolloutId
@@ -53,7 +54,7 @@ def release(
             raise app.busy(f"{wish.app} {wish.environment}")
         left = workshop.store.rollouts.unfinished(wish.app, wish.environment)
         workshop.start_engine()
-        connecting = _connect_early(pool, shipping=True)
+        connecting = _connect_early(pool)
         rollout = add(workshop, wish)
         try:
             for record in left:
@@ -84,9 +85,10 @@ def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: 
         owns_folder = folder.take(held)
         if owns_folder:
             workshop.start_engine()
-        connecting = _connect_early(pool, shipping=False)
         unfinished = _cut_off(left) if wish.release is None else None
         rollout = unfinished.id if unfinished else add(workshop, wish)
+        leases = Leases(pool, app=wish.app, environment=wish.environment, who=workshop.who, rollout=rollout)
+        asking = _ask_early(pool, leases, wish)
         try:
             for record in left:
                 if record.kind != "rollback":
@@ -96,7 +98,7 @@ def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: 
             elif not owns_folder and folder.take(held, wait=_LETS_GO):
                 owns_folder = True
                 workshop.start_engine()
-            connecting.join()
+            asking.join()
             if unfinished:
                 store.rollouts.set_owner(rollout, locks.own_name())
             return conduct(
@@ -104,6 +106,7 @@ def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: 
                 wish_from_json(unfinished.wish) if unfinished else wish,
                 rollout,
                 pool=pool,
+                leases=leases,
                 report=report,
                 cancel=cancel,
                 durable=owns_folder,
@@ -113,6 +116,7 @@ def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: 
             close_unless_begun(workshop, rollout, error)
             raise
         finally:
+            leases.close()
             # only now: the fleet is where it should be, and what the dead ones left can be cleared away
             for record in store.rollouts.unfinished(*where) if owns_folder and left else ():
                 if record.id != rollout:
@@ -170,8 +174,22 @@ def _take_over(
     pool.each(wish.hosts, lambda helper: helper.unlock(wish.app, wish.environment))
 
 
-def _connect_early(pool: Pool, *, shipping: bool) -> threading.Thread:
+def _connect_early(pool: Pool) -> threading.Thread:
     """Connect in the background; whoever needs a host later sees its error there."""
-    thread = threading.Thread(target=pool.connect_all, kwargs={"shipping": shipping}, daemon=True, name="connect")
+    return _in_background(lambda: pool.connect_all(shipping=True))
+
+
+def _ask_early(pool: Pool, leases: Leases, wish: RollbackWish) -> threading.Thread:
+    """Connect and take the hosts' locks while the engine is imported; those that another holds are taken later."""
+
+    def ask() -> None:
+        leases.hold(wish.hosts)
+        pool.each(wish.hosts, lambda helper: helper.holder(wish.app, wish.environment))  # opens what serves the verbs
+
+    return _in_background(ask)
+
+
+def _in_background(do: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=do, daemon=True, name="early")
     thread.start()
     return thread

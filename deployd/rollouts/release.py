@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.ids import ReleaseId
 from deployd.errors import DeploydError
-from deployd.rollouts import checkout, closing, finishing, fleet, making
+from deployd.rollouts import checkout, closing, finishing, fleet, making, shipping
+from deployd.rollouts.golive import go_live
 from deployd.rollouts.steps import Step
 from deployd.rollouts.turnback import turn_back
 from deployd.rollouts.wishes import PromoteWish, ReleaseWish
 
 if TYPE_CHECKING:
-    from deployd.domain.options import Probe, Waves
     from deployd.rollouts.fleet import Previous
     from deployd.rollouts.rollout import Rollout
     from deployd.rollouts.runner import Runner
@@ -28,6 +28,7 @@ def release(run: Runner, rollout: Rollout) -> Json:
     options, wish = rollout.options, rollout.wish
     made: ReleaseId | None = None
     previous: Previous | None = None
+    flips: list[Json] = []
     try:
         fleet_kind = run.step(Step.CHECK, fleet.check, rollout)
         if isinstance(wish, ReleaseWish) and wish.source is not None:
@@ -40,14 +41,14 @@ def release(run: Runner, rollout: Rollout) -> Json:
             artifact = run.step(Step.PACKAGE, making.take_in, rollout, fleet_kind)
         made = ReleaseId(artifact["release"])
         previous = fleet.previous_of(run.step(Step.INTENT, fleet.intent, rollout))
-        run.step(Step.SHIP, fleet.ship_to_all, rollout, artifact)
+        run.step(Step.SHIP, shipping.ship_to_all, rollout, artifact)
         run.step(Step.PREPARE, fleet.prepare, rollout, made, options.run, options.probe)
         if isinstance(wish, ReleaseWish | PromoteWish) and not wish.activate:
             run.sure(Step.RECORD, finishing.record_prepared, rollout, made)
             return closing.close(run, rollout, "prepared", release=made, previous=previous)
-        flips = go_live(run, rollout, made, previous, waves=options.waves, probe=options.probe)
+        go_live(run, rollout, made, previous, waves=options.waves, probe=options.probe, flips=flips)
     except DeploydError as error:
-        return turn_back(run, rollout, error, release=made, previous=previous)
+        return turn_back(run, rollout, error, release=made, previous=previous, flips=flips)
     try:
         finishing.check_recorded(run.sure(Step.RECORD, finishing.record_live, rollout, made, previous))
     except DeploydError as error:
@@ -55,17 +56,3 @@ def release(run: Runner, rollout: Rollout) -> Json:
     run.sure(Step.DRAIN, fleet.drain, rollout, made, previous)
     run.sure(Step.PRUNE, fleet.prune, rollout)
     return closing.close(run, rollout, "live", release=made, previous=previous, flips=flips)
-
-
-def go_live(
-    run: Runner, rollout: Rollout, made: ReleaseId, previous: Previous, *, waves: Waves, probe: Probe
-) -> list[Json]:
-    """Flip the hosts, wave after wave, and look through the web server after each. Returns what each flip kept."""
-    flips: list[Json] = []
-    for wave in fleet.waves(tuple(previous), waves):
-        if flips:
-            run.step(Step.PAUSE, rollout.control.wait, waves.pause)
-        flips.append(run.step(Step.FLIP, fleet.flip, rollout, made, {name: previous[name] for name in wave}))
-        fleet.check_flipped(flips[-1])
-        run.step(Step.PROBE, fleet.probe_web, rollout, made, wave, probe)
-    return flips

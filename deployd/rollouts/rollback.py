@@ -5,13 +5,14 @@ No build and no copy. The hosts are asked first, and nothing is touched when one
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deployd.domain.ids import HostName, ReleaseId
 from deployd.domain.options import Waves
 from deployd.errors import DeploydError, HostError, NotFoundError
 from deployd.rollouts import closing, finishing, fleet, kept
-from deployd.rollouts.release import go_live
+from deployd.rollouts.golive import go_live
 from deployd.rollouts.steps import Step
 from deployd.rollouts.turnback import describe, turn_back
 
@@ -30,16 +31,18 @@ def rollback(run: Runner, rollout: Rollout) -> Json:
     """Bring an earlier release live again."""
     target: ReleaseId | None = None
     previous: Previous | None = None
+    flips: list[Json] = []
     try:
         chosen = run.step(Step.CHOOSE, choose, rollout)
         target, previous = ReleaseId(chosen["release"]), fleet.previous_of(chosen["previous"])
         if all(release == target for release in previous.values()):
             return closing.close(run, rollout, "live", release=target, previous=previous)
-        probe = kept.options_of(rollout.store, target, otherwise=rollout.options).probe
+        # it was healthy before: one good answer is enough, and several would wait an interval each
+        probe = replace(kept.options_of(rollout.store, target, otherwise=rollout.options).probe, successes=1)
         run.step(Step.PREPARE, fleet.prepare, rollout, target, None, probe)
-        flips = go_live(run, rollout, target, previous, waves=Waves(), probe=probe)
+        go_live(run, rollout, target, previous, waves=Waves(), probe=probe, flips=flips)
     except DeploydError as error:
-        return turn_back(run, rollout, error, release=target, previous=previous)
+        return turn_back(run, rollout, error, release=target, previous=previous, flips=flips)
     try:
         finishing.check_recorded(run.sure(Step.RECORD, finishing.record_back, rollout, target, previous))
     except DeploydError as error:

@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """What the steps of one rollout work with. `attempt` names this process's try: a build has its own folder."""
+    """What the steps of one rollout work with.
+
+    `attempt` names this process's try; `resumed` says that another process tried before.
+    """
 
     id: RolloutId
     wish: Wish
     who: str
     attempt: str
+    resumed: bool
     paths: StatePaths
     store: Store
     pool: Pool

@@ -20,6 +20,8 @@ from deployd.rollouts.wishes import RollbackWish
 from deployd.stages import activate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from deployd.domain.ids import ReleaseId
     from deployd.rollouts.fleet import Previous
     from deployd.rollouts.rollout import Rollout
@@ -27,16 +29,24 @@ if TYPE_CHECKING:
     from deployd.rollouts.values import Json
 
 _AGAIN_AFTER = 1.0
+_UNKNOWN = frozenset({"connection-lost", "host-timeout", "helper-reply", "failed"})
+"""Errors of a flip that may have happened all the same."""
 
 
 def turn_back(
-    run: Runner, rollout: Rollout, error: DeploydError, *, release: ReleaseId | None, previous: Previous | None
+    run: Runner,
+    rollout: Rollout,
+    error: DeploydError,
+    *,
+    release: ReleaseId | None,
+    previous: Previous | None,
+    flips: Sequence[Json] = (),
 ) -> Json:
     """Undo what a rollout did, and close it with `error` (or PartlyLiveError where undoing failed)."""
     left: Json = {"stuck": {}, "live": None}
     try:
         if release is not None and previous is not None:
-            left = run.sure(Step.FLIP_BACK, flip_back, rollout, release, previous)
+            left = run.sure(Step.FLIP_BACK, flip_back, rollout, release, previous, flips)
             run.sure(Step.DISCARD, discard, rollout, release)
     except DeploydError as fault:
         if fault.code == ENDED:  # another process took over and closed this rollout: hosts are its business now
@@ -49,7 +59,7 @@ def turn_back(
     return closing.close_with_error(run, rollout, error, release=release, previous=previous, stuck=tuple(left["stuck"]))
 
 
-def flip_back(rollout: Rollout, release: ReleaseId, previous: Previous) -> Json:
+def flip_back(rollout: Rollout, release: ReleaseId, previous: Previous, flips: Sequence[Json]) -> Json:
     """Flip back each host that has the release. Returns the hosts where that failed, and what is live."""
     if not rollout.store.rollouts.get(rollout.id).touched:
         return {"stuck": {}, "live": describe(previous)}
@@ -59,7 +69,24 @@ def flip_back(rollout: Rollout, release: ReleaseId, previous: Previous) -> Json:
     if stuck:
         time.sleep(_AGAIN_AFTER)  # a connection that broke, a host that was restarting
         stuck = _flip_back_once(rollout, release, {HostName(name): previous[HostName(name)] for name in stuck})
+    untouched = set() if rollout.resumed else _never_flipped(previous, flips)
+    for name in untouched & stuck.keys():
+        rollout.report(
+            Event.WARNING, host=name, what=f"{stuck.pop(name)}; it was not flipped before that", code="host-lost"
+        )
     return {"stuck": stuck, "live": describe(previous)}
+
+
+def _never_flipped(previous: Previous, flips: Sequence[Json]) -> set[str]:
+    """Hosts that surely have what they had: no flip was sent, or the host or the way to it refused it.
+
+    Only for the process that flipped: one that resumes cannot know what was sent before.
+    """
+    maybe = {name for flip in flips for name in flip["hosts"]}
+    refused = {
+        name for flip in flips for name, error in flip["errors"].items() if error["fields"]["code"] not in _UNKNOWN
+    }
+    return {str(name) for name in previous} - (maybe - refused)
 
 
 def _flip_back_once(rollout: Rollout, release: ReleaseId, previous: Previous) -> dict[str, str]:

@@ -101,7 +101,7 @@ class Workshop:
     def lock(self, folder: Path, *, manager: str) -> None:
         """What a person does on their machine: make the lock file with that manager."""
         names = {"npm": "package-lock.json", "pnpm": "pnpm-lock.yaml", "yarn": "yarn.lock", "bun": "bun.lock"}
-        placeholder = folder / names[manager.split()[0]]
+        placeholder = folder / names[manager.partition(" ")[0]]
         placeholder.write_text("")
         plan = build.plan(self.tree(folder), Build(), app="shop", environment="production", variables={})
         placeholder.unlink()
@@ -120,11 +120,10 @@ class Workshop:
 
         tree = self.tree(folder)
         plan = build.plan(tree, Build(), app="shop", environment="production", variables={})
-        output = build.build(
+        return build.build(
             tree, plan, options=Build(timeout=180), caches=self.caches(manager), log=self.state / f"{manager}.log",
             node=self.node, variables={"TOKEN": Secret("hush-hush")}, report=report,
         )  # fmt: skip
-        return output
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from deployd.domain.options import Options, Waves
 from deployd.domain.stages import BuildOutput, BuildPlan, FileSet, SourceRequest, SourceTree
 from deployd.errors import DeploydError
 from deployd.paths import StatePaths
-from deployd.rollouts import checkout, fleet, making, perform
+from deployd.rollouts import checkout, making, perform, shipping
 from deployd.rollouts.testing import FolderPool
 from deployd.rollouts.wishes import ReleaseWish, RollbackWish
 
@@ -94,7 +94,7 @@ def stand_in() -> None:
     for name in ("build_stage", "trace_stage", "package_stage", "runtimes"):
         setattr(making, name, Stages)
     checkout.source_stage = Stages
-    fleet.package = Stages
+    shipping.package = Stages
 
 
 def wish_of(hosts, arguments):

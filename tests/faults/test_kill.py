@@ -4,13 +4,17 @@ rollback or the next release each bring the fleet to one known end. The points a
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import pickle
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 from deployd.client import Client
 from deployd.domain.ids import AppName, EnvironmentName, HostName
+from deployd.domain.secret import Secret
 from deployd.paths import StatePaths
 from deployd.rollouts import steps
 from deployd.rollouts.states import TERMINAL, State
@@ -430,3 +435,27 @@ def test_a_release_that_takes_too_long_is_turned_back(released):
     assert code == 1
     assert done["error"]["code"] == "rollout-timeout"
     fleet.assert_one_live(first)
+
+
+def test_no_checkpoint_event_or_row_holds_a_secret(fleet):
+    client = fleet.client()
+    client.set_variable(APP, PRODUCTION, "TOKEN", Secret("canary-4711"))
+    client.close()
+    assert fleet.run("release")[0] == 0
+
+    for folder in (fleet.state, fleet.hosts):
+        for file in folder.rglob("*"):
+            assert not file.is_file() or b"canary-4711" not in file.read_bytes(), file
+
+
+def test_checkpoints_are_plain_json(released):
+    """What a later version reads: no class of this one, which it may have moved."""
+    fleet, _old = released
+    with closing(sqlite3.connect(fleet.state / "deployd.sqlite")) as connection:
+        names = [name for (name,) in connection.execute("SELECT function_name FROM operation_outputs")]
+        outputs = [output for (output,) in connection.execute("SELECT output FROM operation_outputs")]
+
+    assert names == [str(step) for step in steps.RELEASE]
+    for output in outputs:
+        value = pickle.loads(base64.b64decode(output))
+        assert json.loads(json.dumps(value)) == value

@@ -259,3 +259,27 @@ def test_a_release_that_is_not_healthy_changes_nothing(
     assert told.last["outcome"] == "failed"
     no_request_failed(load)
     world.assert_live("1")
+
+
+def running(world: World, release: str, *, host: int = 0) -> bool:
+    """Whether a process of that release runs on a host."""
+    pattern = f"releases/{release}/.deployd/node"
+    found = lab.run(hosts_lab(world.hosts), world.hosts[host].name, ["pgrep", "-f", pattern], check=False)
+    return found.returncode == 0
+
+
+def test_the_release_before_stays_warm_as_long_as_asked(world: World) -> None:
+    """Its processes are there right after the flip, are stopped when the time is over, and come back when asked for."""
+    world.write_toml('[run]\nwarm = "3s"\n')
+    first = world.release("1").last["release"]
+    second = world.release("2").last["release"]
+
+    assert running(world, first)
+    deadline = time.monotonic() + 30
+    while running(world, first) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not running(world, first)
+    assert running(world, second)
+    world.run("rollback", "--yes")
+    world.assert_live("1")
+    assert running(world, first)

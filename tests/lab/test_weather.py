@@ -8,6 +8,8 @@ import time
 import pytest
 
 from deployd import lab
+from deployd.hosts.keys import ensure_ssh_key
+from deployd.paths import StatePaths
 from tests.lab.conftest import hosts_lab
 from tests.support.world import World, fingerprint, no_request_failed
 
@@ -36,6 +38,7 @@ def test_a_changed_host_key_is_refused(make_lab, tmp_path) -> None:
     made = make_lab(hosts=1)
     world = World(folder=tmp_path, hosts=lab.status(made.name), state=tmp_path / "state")
     world.add_hosts()
+    ensure_ssh_key(StatePaths(world.state))
     lab.down(made.name)
     lab.up(made.name, hosts=1)
     told = world.release("1", check=6)

@@ -102,12 +102,16 @@ def restore(kept: Path, *, folder: Path) -> bool:
         kept.rename(taken)
     except OSError:
         return False
-    for number, place in enumerate(json.loads((taken / "places.json").read_text())):
-        target = folder / place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(target, ignore_errors=True)  # committed by mistake: an install replaces it too
-        (taken / str(number)).rename(target)
-    shutil.rmtree(taken)
+    try:
+        for number, place in enumerate(json.loads((taken / "places.json").read_text())):
+            target = folder / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)  # committed by mistake: an install replaces it too
+            (taken / str(number)).rename(target)
+    except (OSError, ValueError):
+        return False  # damaged: install anew, over what was moved
+    finally:
+        shutil.rmtree(taken, ignore_errors=True)
     return True
 
 

@@ -47,6 +47,7 @@ PLACE = ("shop", "production")
         (verbs.unflip(APP, ENVIRONMENT, to=OLD, epoch=7), ("unflip", *PLACE, "--to", OLD, "--epoch", "7")),
         (verbs.unflip(APP, ENVIRONMENT, to=None, epoch=7), ("unflip", *PLACE, "--to", "none", "--epoch", "7")),
         (verbs.stop(APP, ENVIRONMENT, RELEASE), ("stop", *PLACE, RELEASE)),
+        (verbs.stop(APP, ENVIRONMENT, RELEASE, after=600), ("stop", *PLACE, RELEASE, "--after", "600")),
         (verbs.restart(APP, ENVIRONMENT), ("restart", *PLACE)),
         (verbs.status(APP, ENVIRONMENT), ("status", *PLACE)),
         (verbs.prune(APP, ENVIRONMENT), ("prune", *PLACE)),

@@ -42,18 +42,22 @@ def test_the_second_release_keeps_the_first_warm_and_reuses_nothing_of_its_state
     second = fleet.release("two")
 
     assert second.previous == first.release
-    assert "stop" not in fleet.calls("web1")
+    with fleet.host("web1")._state() as state:
+        assert state["releases"][first.release]["running"]
     third = fleet.release("three")
-    assert fleet.calls("web1").count("stop") == 1
+    with fleet.host("web1")._state() as state:
+        running = {name for name, one in state["releases"].items() if one["running"]}
+    assert running == {second.release, third.release}
     fleet.assert_live(third.release)
 
 
 def test_with_warm_zero_the_old_release_is_stopped_at_once(fleet_of_three):
     fleet = fleet_of_three
-    fleet.release("one")
+    first = fleet.release("one")
     fleet.release("two", options=Options(run=Run(warm=0.0)))
 
-    assert fleet.calls("web1").count("stop") == 1
+    with fleet.host("web1")._state() as state:
+        assert not state["releases"][first.release]["running"]
 
 
 def test_the_same_tree_is_not_built_again(fleet_of_three):
@@ -172,6 +176,47 @@ def test_a_flip_back_that_fails_needs_a_person(fleet_of_three):
     fleet.assert_live(first.release)
 
 
+def test_a_host_that_goes_down_before_its_flip_is_no_riddle(fleet_of_three, monkeypatch):
+    """It surely has the old release, the others are flipped back: nobody needs to look."""
+    fleet = fleet_of_three
+    first = fleet.release("one")
+    from deployd.rollouts import golive
+
+    flip = golive.fleet.flip
+
+    def goes_down(*args):
+        fleet.make("web3", "down")
+        return flip(*args)
+
+    monkeypatch.setattr(golive.fleet, "flip", goes_down)
+    with pytest.raises(UnreachableError) as caught:
+        fleet.release("two")
+
+    assert caught.value.host == "web3"
+    fleet.assert_live(first.release)
+    assert fleet.last().state == State.FAILED
+
+
+def test_a_host_that_goes_down_after_its_flip_needs_a_person(fleet_of_three, monkeypatch):
+    fleet = fleet_of_three
+    first = fleet.release("one")
+    from deployd.rollouts import golive
+
+    probe_web = golive.fleet.probe_web
+
+    def goes_down(*args):
+        fleet.make("web3", "down")
+        return probe_web(*args)
+
+    monkeypatch.setattr(golive.fleet, "probe_web", goes_down)
+    with pytest.raises(PartlyLiveError) as caught:
+        fleet.release("two")
+
+    assert caught.value.host == "web3"
+    assert fleet.live["web1"] == first.release
+    assert fleet.told("rollout_finished")[-1]["hosts"][2]["state"] == "unknown"
+
+
 def test_a_flip_back_is_tried_twice(fleet_of_three):
     fleet = fleet_of_three
     first = fleet.release("one")
@@ -212,12 +257,12 @@ def test_a_cancelled_release_changes_nothing(fleet_of_three):
 def test_a_bug_in_a_stage_turns_back_too(fleet_of_three, monkeypatch):
     fleet = fleet_of_three
     first = fleet.release("one")
-    from deployd.rollouts import release
+    from deployd.rollouts import golive
 
     def broken(*_args):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(release.fleet, "probe_web", broken)
+    monkeypatch.setattr(golive.fleet, "probe_web", broken)
     with pytest.raises(DeploydError) as caught:
         fleet.release("two")
 
@@ -358,7 +403,7 @@ def test_a_rollback_touches_no_host_when_one_lacks_the_release(fleet_of_three):
     assert (caught.value.code, caught.value.host) == ("release-not-on-host", "web2")
     fleet.assert_live(second.release)
     for name in fleet.names:
-        assert set(fleet.calls(name)[before[name] :]) <= {"status"}
+        assert set(fleet.calls(name)[before[name] :]) <= {"status", "holder"}
     assert fleet.store.pins.get(fleet.app, fleet.environment) is None
 
 

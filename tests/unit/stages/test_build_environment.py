@@ -164,6 +164,17 @@ def test_a_newer_install_replaces_the_kept_one_and_few_are_kept(tmp_path: Path) 
     assert (last / "node_modules" / "number").read_text() == "5"
 
 
+def test_a_damaged_install_is_not_used(tmp_path: Path) -> None:
+    first, kept = checkout(tmp_path / "first"), tmp_path / "kept" / "key"
+    for damage in ("0", "places.json"):
+        (first / "node_modules").mkdir(exist_ok=True)
+        (first / "node_modules" / "x").write_text("")
+        installs.keep(kept, folder=first)
+        (kept / damage).rename(tmp_path / f"away-{damage}")
+        assert not installs.restore(kept, folder=first)
+        assert not (first / ".deployd-install").exists()
+
+
 def test_without_installed_folders_nothing_is_kept(tmp_path: Path) -> None:
     installs.keep(tmp_path / "kept" / "key", folder=checkout(tmp_path / "pnp"))
     assert not (tmp_path / "kept").exists()
