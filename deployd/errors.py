@@ -15,6 +15,7 @@
     ├── BusyError               4  another rollout or process holds this
     ├── NotFoundError           2  a name that does not exist
     ├── NotAllowedError         5  not allowed
+    ├── EngineError             1  the engine lost a rollout
     ├── CancelledError          130
     ├── SupersededError         7
     └── PartlyLiveError         3  needs a person
@@ -182,6 +183,12 @@ class NotAllowedError(DeploydError):
 
     exit_code = 5
     default_code = "not-allowed"
+
+
+class EngineError(DeploydError):
+    """The engine lost a rollout: its kept steps do not fit the recipe, or the database failed."""
+
+    default_code = "engine-failed"
 
 
 class CancelledError(DeploydError):

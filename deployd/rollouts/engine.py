@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
-from deployd.errors import DeploydError
+from deployd.errors import DeploydError, EngineError
 from deployd.rollouts.runner import Runner
 
 if TYPE_CHECKING:
@@ -36,12 +36,6 @@ _WORKFLOW = "deployd.rollout"
 _FINAL = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 _running: dict[str, tuple[Callable[[Rollout, Runner], Json], Rollout]] = {}
-
-
-class EngineError(DeploydError):
-    """The engine lost a rollout: its kept steps do not fit the recipe, or the database failed."""
-
-    default_code = "engine-failed"
 
 
 class Durable(Runner):
