@@ -67,7 +67,11 @@ def release(
 
 
 def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: threading.Event) -> RolloutResult:
-    """Go back. Whatever runs for the same app and environment is told to turn back, and taken over from if it hangs."""
+    """Go back. Whatever runs for the same app and environment is told to turn back, and taken over from if it hangs.
+
+    A rollback is not checkpointed: choice and intent are in its row, all its steps may be done again, and the engine's
+    import and start take longer than the rollback itself. `resume` begins a killed one anew, in the engine.
+    """
     store, where = workshop.store, (wish.app, wish.environment)
     held = locks.held_by(
         who=workshop.who,
@@ -83,8 +87,8 @@ def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: 
         left = store.rollouts.unfinished(*where)
         _one_rollback_at_a_time(left)
         owns_folder = folder.take(held)
-        if owns_folder:
-            workshop.start_engine()
+        if owns_folder and left:
+            workshop.start_engine()  # what the dead ones left is settled in it
         unfinished = _cut_off(left) if wish.release is None else None
         rollout = unfinished.id if unfinished else add(workshop, wish)
         leases = Leases(pool, app=wish.app, environment=wish.environment, who=workshop.who, rollout=rollout)
@@ -97,7 +101,6 @@ def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: 
                 _take_over(workshop, left, by=rollout, pool=pool, wish=wish, report=report)
             elif not owns_folder and folder.take(held, wait=_LETS_GO):
                 owns_folder = True
-                workshop.start_engine()
             asking.join()
             if unfinished:
                 store.rollouts.set_owner(rollout, locks.own_name())
@@ -109,8 +112,8 @@ def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: 
                 leases=leases,
                 report=report,
                 cancel=cancel,
-                durable=owns_folder,
-                resumed=bool(unfinished),
+                durable=owns_folder and unfinished is not None,
+                resumed=unfinished is not None,
             )
         except Exception as error:
             close_unless_begun(workshop, rollout, error)

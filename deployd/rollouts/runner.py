@@ -101,6 +101,8 @@ class Runner:
                 live="what the rollout that took over made live",
                 fix="see `deployd rollouts`; what is live is in `deployd status`",
             )
+        if not may_follow(found, state) and self._rollout.resumed:
+            return  # a rollback that was not checkpointed begins anew: it does again what it did, and does not go back
         if not may_follow(found, state):
             raise DeploydError(
                 f"a rollout cannot go from {found} to {state}", code="internal", fix="this is a bug: report it"

@@ -57,7 +57,8 @@ class Workshop:
 
     @property
     def engine(self) -> Any:
-        """The engine."""
+        """The engine, started if it is not yet."""
+        self.start_engine()
         if self._starting:
             self._engine, self._starting = self._starting.get(), None
         return self._engine
