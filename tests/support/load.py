@@ -79,7 +79,7 @@ async def ask(
     return status, headers, headers.get("connection", "").lower() != "close"
 
 
-async def client(url: str, *, told: Told, stop: asyncio.Event, method: str, host: str | None) -> None:
+async def client(url: str, *, told: Told, stop: asyncio.Event, method: str, host: str | None, pause: float) -> None:
     """One connection after another, one request after another, until `stop`."""
     parts = urlsplit(url)
     name, port = parts.hostname or "", parts.port or 80
@@ -110,6 +110,8 @@ async def client(url: str, *, told: Told, stop: asyncio.Event, method: str, host
             told.releases[headers.get("x-deployd-release", "none")] += 1
             if status >= 400:
                 told.fail(f"{url} answered {status}")
+        if pause:
+            await asyncio.sleep(pause)
         if not stays and writer is not None:
             writer.close()
             with contextlib.suppress(OSError):
@@ -126,6 +128,7 @@ async def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--method", choices=("GET", "POST"), default="GET")
     parser.add_argument("--host")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between an answer and the next request")
     wish = parser.parse_args()
     for url in wish.urls:
         if not ipaddress.ip_address(urlsplit(url).hostname or "").is_private:
@@ -136,7 +139,14 @@ async def main() -> int:
     told = Told()
     clients = [
         asyncio.create_task(
-            client(wish.urls[n % len(wish.urls)], told=told, stop=stop, method=wish.method, host=wish.host)
+            client(
+                wish.urls[n % len(wish.urls)],
+                told=told,
+                stop=stop,
+                method=wish.method,
+                host=wish.host,
+                pause=wish.pause,
+            )
         )
         for n in range(wish.connections)
     ]

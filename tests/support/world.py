@@ -136,10 +136,10 @@ class World:
 
     @contextmanager
     def load(self, *, connections: int = 8, method: str = "GET", path: str = "/") -> Iterator[dict[str, Any]]:
-        """Requests without pause while the block runs; the dict is filled when it ends."""
+        """Requests while the block runs, some hundred a second; the dict is filled when it ends."""
         urls = [f"http://{host.address}{path}" for host in self.hosts]
         process = subprocess.Popen(
-            [sys.executable, str(LOAD), "--connections", str(connections), "--method", method, *urls],
+            [sys.executable, str(LOAD), "--connections", str(connections), "--method", method, "--pause", "0.01", *urls],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         told: dict[str, Any] = {}
