@@ -30,7 +30,7 @@ def _sweep() -> None:
 def lab_names():
     """Names for labs that this session may make; every one of them is down afterwards, whatever happened."""
     if os.geteuid() != 0:
-        pytest.skip("the lab needs root")
+        pytest.fail("the lab needs root")
     _sweep()
     try:
         yield (f"test-{os.getpid()}-{number}" for number in count())
