@@ -136,6 +136,30 @@ def _choice(*values: str) -> Kind:
     return Kind(expected="one of " + ", ".join(f'"{value}"' for value in values), parse=parse, write=json.dumps)
 
 
+def _relative(value: Any) -> str:
+    text = _text(value)
+    if text.startswith("/") or "\\" in text:
+        raise ValueError
+    return text
+
+
+def _globs(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if not isinstance(value, dict):
+        raise ValueError  # noqa: TRY004 - one error for every wrong value
+    return tuple((_text(route), _many(_relative)(files)) for route, files in value.items())
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError  # noqa: TRY004 - one error for every wrong value
+    return value
+
+
+def _write_globs(value: Any) -> str:
+    inner = ", ".join(f"{json.dumps(route, ensure_ascii=False)} = {_toml(files)}" for route, files in value)
+    return f"{{ {inner} }}" if inner else "{}"
+
+
 def _toml(value: Any) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
@@ -160,6 +184,11 @@ STATUSES = Kind(
 INSTANCES = Kind(expected='a whole number from 1 to 64, or "cores"', parse=_instances, write=_toml)
 HOSTS = Kind(expected='a list of host names such as ["web1", "web2"]', parse=_many(HostName.parse), write=_toml)
 DOMAINS = Kind(expected='a list of domains such as ["shop.example"]', parse=_many(_domain), write=_toml)
+RELATIVE = Kind(expected="a path below the repository, with forward slashes", parse=_relative, write=_toml)
+GLOBS = Kind(
+    expected='a table of routes and file globs such as { "/api/*" = ["data/**"] }', parse=_globs, write=_write_globs
+)
+FLAG = Kind(expected="true or false", parse=_flag, write=_toml)
 
 BUILD = Section(
     name="build",
@@ -188,6 +217,75 @@ BUILD = Section(
         Key(name="timeout", kind=DURATION, example='"20m"', help="How long install and build may take, each."),
         Key(name="memory", kind=SIZE, example='"4G"', help="The build's memory limit. Without it: none."),
         Key(name="cpus", kind=NUMBER, example="2.0", help="How many processors the build may use. Without it: all."),
+        Key(
+            name="framework",
+            kind=_choice("nextjs", "nuxt", "astro", "sveltekit", "react-router", "node", "static"),
+            example='"node"',
+            help="What the app is made with. Without it: what package.json and the configuration files say.",
+        ),
+        Key(
+            name="output",
+            kind=RELATIVE,
+            example='"dist"',
+            help="The folder that the build writes, in the app's folder. Without it: the framework's own.",
+        ),
+        Key(
+            name="entry",
+            kind=RELATIVE,
+            example='"dist/main.js"',
+            help="The file that Node.js runs, in the app's folder. Without it: the start script's, or the framework's.",
+        ),
+    ),
+)
+TRACE = Section(
+    name="trace",
+    type=options.Trace,
+    part="trace",
+    help="Which files the server needs besides those that tracing finds.",
+    keys=(
+        Key(
+            name="root",
+            kind=RELATIVE,
+            example='"."',
+            help="The folder that traced files are taken from, in the repository. Without it: the workspace's root.",
+        ),
+        Key(
+            name="include",
+            kind=GLOBS,
+            example='{ "/api/*" = ["data/**"] }',
+            help="Files to add, by the routes that need them; globs from the app's folder; `/*` is every route.",
+        ),
+        Key(
+            name="exclude",
+            kind=GLOBS,
+            example='{ "/*" = ["fixtures/**"] }',
+            help="Files to leave out, by route, though tracing finds them.",
+        ),
+    ),
+)
+VERIFY = Section(
+    name="verify",
+    type=options.Verify,
+    part="verify",
+    help="Before anything travels, the artifact runs alone, without the checkout and without a network.",
+    keys=(
+        Key(
+            name="mode",
+            kind=_choice("strict", "warn", "off"),
+            example='"warn"',
+            help="strict: a missing module or file stops the release. warn: it is told. off: nothing is tried.",
+        ),
+        Key(name="paths", kind=URL_PATHS, example='["/api/report"]', help="Paths to ask for besides the known routes."),
+        Key(name="timeout", kind=DURATION, example='"60s"', help="How long all of it may take."),
+    ),
+)
+PACKAGE = Section(
+    name="package",
+    type=options.Package,
+    part="package",
+    help="What travels beside what the server needs.",
+    keys=(
+        Key(name="source_maps", kind=FLAG, example="true", help="Whether source maps travel with the server's files."),
     ),
 )
 PROBE = Section(
@@ -274,7 +372,7 @@ KEEP = Section(
         Key(name="failed", kind=COUNT_OR_NONE, example="2", help="Releases that never were live."),
     ),
 )
-SECTIONS = (BUILD, PROBE, ROLLOUT, RUN, KEEP)
+SECTIONS = (BUILD, TRACE, VERIFY, PACKAGE, PROBE, ROLLOUT, RUN, KEEP)
 
 NAME = Key(name="name", kind=TEXT, example='"shop"', help="The app's name: a-z, 0-9 and '-', at most 30 characters.")
 BRANCH = Key(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from deployd.domain.ids import ArtifactName, RuntimeName
@@ -68,6 +68,24 @@ class LinkEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StaticSite:
+    """How the web server answers for a site without a process. `folder` is its root in the artifact.
+
+    `/about` is `about.html` or `about/index.html`; with `trailing_slash`, `/about` is redirected to `/about/`.
+    `not_found` is the file of the 404 answer; `fallback` answers unknown paths with 200 (a single-page app).
+    """
+
+    folder: str
+    trailing_slash: bool = False
+    not_found: str | None = None
+    fallback: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As in the manifest."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """All that is in an artifact, sorted by path.
 
@@ -75,7 +93,9 @@ class Manifest:
     server writes at run time; the host puts a link to a writable place there. `assets` maps a URL prefix
     (`/_next/static`) to the folder of content-hashed files that the web server serves and keeps over releases;
     `public` maps a URL prefix (`/`) to a folder it serves from the current release only, and is empty when the
-    app must answer for those itself (middleware, custom headers). `built` is the build's time in whole seconds since
+    app must answer for those itself (middleware, custom headers). `seeded` maps a name to a folder of files that are
+    written over at run time (Next.js 13 and 14 regenerate pages there): the host gives each release a writable copy.
+    `static` is set, and `entry` is "", for a site without a process. `built` is the build's time in whole seconds since
     the epoch; it is not part of the name.
     """
 
@@ -85,6 +105,8 @@ class Manifest:
     assets: Mapping[str, str] = field(default_factory=dict)
     public: Mapping[str, str] = field(default_factory=dict)
     built: int = 0
+    seeded: Mapping[str, str] = field(default_factory=dict)
+    static: StaticSite | None = None
 
     @property
     def name(self) -> ArtifactName:
@@ -108,6 +130,8 @@ class Manifest:
             "assets": dict(self.assets),
             "public": dict(self.public),
             "built": self.built,
+            **({"seeded": dict(self.seeded)} if self.seeded else {}),
+            **({"static": self.static.to_json()} if self.static else {}),
         }
 
     @classmethod
@@ -123,6 +147,8 @@ class Manifest:
             assets=dict(data["assets"]),
             public=dict(data["public"]),
             built=int(data["built"]),
+            seeded=dict(data.get("seeded", {})),
+            static=StaticSite(**data["static"]) if data.get("static") else None,
         )
 
 

@@ -16,6 +16,36 @@ class Build:
     timeout: float = 1200.0
     memory: int | None = None
     cpus: float | None = None
+    framework: str | None = None
+    output: str | None = None
+    entry: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What is traced. `root` (relative to the repository) is the tracing root; `include` and `exclude` are pairs of a
+    route glob and the file globs that it adds or takes away, relative to the app's folder.
+    """
+
+    root: str | None = None
+    include: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    exclude: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verify:
+    """How the artifact is tried alone before it is shipped; `paths` are asked besides the routes that are known."""
+
+    mode: Literal["strict", "warn", "off"] = "strict"
+    paths: tuple[str, ...] = ()
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """What travels beside what the server needs."""
+
+    source_maps: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +103,6 @@ class Options:
     waves: Waves = Waves()
     run: Run = Run()
     keep: Keep = Keep()
+    trace: Trace = Trace()
+    verify: Verify = Verify()
+    package: Package = Package()

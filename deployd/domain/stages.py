@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from deployd.domain.artifact import StaticSite
     from deployd.domain.ids import BuildId
 
 
@@ -46,10 +47,11 @@ PackageManager = Literal["npm", "pnpm", "yarn", "bun"]
 class BuildPlan:
     """What will be built and how, known before the build: framework, package manager, Node.js, build id.
 
+    `framework` is the name of a module's finding: nextjs, nuxt, astro, sveltekit, react-router, node, static.
     `environment` says whose cache the build uses: what one environment fetched is not for another.
     """
 
-    framework: Literal["nextjs", "node", "static"]
+    framework: str
     framework_version: str | None
     manager: PackageManager
     manager_version: str | None
@@ -64,7 +66,13 @@ class BuildPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOutput:
-    """What the app's own build left. `built` is its end, in whole seconds since the epoch; `log` its kept output."""
+    """What the app's own build left. `built` is its end, in whole seconds since the epoch; `log` its kept output.
+
+    `kind` says how its files are found: `next` (Next.js's own server, from its standalone tree or assembled from its
+    traces), `node` (any other server, traced from `entries`; the first one is what Node.js runs), `static` (no server:
+    the files of `folder`). `folder` is what the build wrote, relative to `app_dir`: `.next` or another distDir,
+    `.output`, `dist`, `out`. `entries` are relative to `app_dir` too. `static` says how a site without one answers.
+    """
 
     root: str
     app_dir: str
@@ -72,6 +80,10 @@ class BuildOutput:
     built: int
     log: str
     seconds: float
+    kind: Literal["next", "node", "static"] = "next"
+    folder: str = ".next"
+    entries: tuple[str, ...] = ()
+    static: StaticSite | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +102,7 @@ class TracedFile:
 class FileSet:
     """The closed set of files that the server needs, sorted by path, and how they are run and served.
 
-    `writable`, `assets` and `public` are as in `Manifest`.
+    `writable`, `seeded`, `assets`, `public` and `static` are as in `Manifest`; `entry` is "" for a static site.
     """
 
     root: str
@@ -100,3 +112,5 @@ class FileSet:
     assets: Mapping[str, str] = field(default_factory=dict)
     public: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    seeded: Mapping[str, str] = field(default_factory=dict)
+    static: StaticSite | None = None

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from deployd import errors
-from deployd.domain.artifact import Runtime
+from deployd.domain.artifact import Runtime, StaticSite
 from deployd.domain.ids import BuildId, RuntimeName
 from deployd.domain.stages import BuildOutput, BuildPlan, SourceTree
 
@@ -34,7 +34,9 @@ def build_output(data: Mapping[str, Any]) -> BuildOutput:
     plan = dict(data["plan"])
     plan |= {name: tuple(plan[name]) for name in ("install", "command")}
     plan["build_id"] = BuildId.parse(plan["build_id"])
-    return BuildOutput(**{**data, "plan": BuildPlan(**plan)})
+    static = StaticSite(**data["static"]) if data.get("static") else None
+    entries = tuple(data.get("entries", ()))
+    return BuildOutput(**{**data, "plan": BuildPlan(**plan), "static": static, "entries": entries})
 
 
 def runtime(data: Mapping[str, Any]) -> Runtime:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId, RolloutId
-from deployd.domain.options import Build, Keep, Options, Probe, Run, Waves
+from deployd.domain.options import Build, Keep, Options, Package, Probe, Run, Trace, Verify, Waves
 from deployd.domain.rollout import Kind, Outcome, Pin, RolloutRecord, Variable
 from deployd.domain.stages import SourceRequest
 
@@ -278,12 +278,25 @@ def wish_from_json(data: Mapping[str, Any]) -> Wish:
 
 def options_from_json(data: Mapping[str, Any]) -> Options:
     """Options as `dataclasses.asdict` and JSON left them; lists become tuples again."""
-    parts: dict[str, type[Any]] = {"build": Build, "probe": Probe, "waves": Waves, "run": Run, "keep": Keep}
+    parts: dict[str, type[Any]] = {
+        "build": Build,
+        "trace": Trace,
+        "verify": Verify,
+        "package": Package,
+        "probe": Probe,
+        "waves": Waves,
+        "run": Run,
+        "keep": Keep,
+    }
     return Options(**{name: cls(**_tuples(data[name])) for name, cls in parts.items() if name in data})
 
 
 def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return {key: _deep_tuple(value) for key, value in data.items()}
+
+
+def _deep_tuple(value: Any) -> Any:
+    return tuple(_deep_tuple(item) for item in value) if isinstance(value, list) else value
 
 
 def _release(text: str | None) -> ReleaseId | None:

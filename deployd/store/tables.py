@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0001"  # the newest migration: what a fresh database is stamped with
+REVISION = "0004"  # the newest migration: what a fresh database is stamped with
 
 metadata = sa.MetaData()
 
