@@ -33,6 +33,7 @@ class Database:
         self.file = file
         self._engine: sa.Engine | None = None
         self._lock = threading.Lock()
+        self._writing = threading.Lock()  # threads of one process wait here, not in SQLite's busy loop
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -43,8 +44,10 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A connection that holds the write lock until its end; an exception undoes all of it."""
+        engine = self._open()
         with (
-            self._open().connect().execution_options(deployd_writes=True) as connection,
+            self._writing,
+            engine.connect().execution_options(deployd_writes=True) as connection,
             connection.begin(),
         ):
             yield connection

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deployd.store.apps import Apps
+from deployd.store.audit import Audit
 from deployd.store.database import Database
 from deployd.store.events import Events
 from deployd.store.hosts import Hosts
@@ -11,8 +13,10 @@ from deployd.store.keyring import Keyring
 from deployd.store.livelog import LiveLog
 from deployd.store.marks import Marks
 from deployd.store.pins import Pins
+from deployd.store.queue import Queue
 from deployd.store.releases import Releases
 from deployd.store.rollouts import Rollouts
+from deployd.store.tokens import Tokens
 from deployd.store.variables import Variables
 
 if TYPE_CHECKING:
@@ -32,6 +36,10 @@ class Store:
         self.marks = Marks(self.database)
         self.pins = Pins(self.database)
         self.live_log = LiveLog(self.database)
+        self.apps = Apps(self.database)
+        self.queue = Queue(self.database)
+        self.tokens = Tokens(self.database)
+        self.audit = Audit(self.database)
 
     def close(self) -> None:
         """Close all connections."""

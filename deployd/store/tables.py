@@ -137,3 +137,81 @@ live_log = sa.Table(
     sa.UniqueConstraint("rollout", name="live_log_rollout"),
     sa.Index("live_log_by_place", "app", "environment", "id"),
 )
+
+asks = sa.Table(
+    "asks",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("key", sa.Text),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("app", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("branch", sa.Text),
+    sa.Column("automatic", sa.Boolean, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("wish", sa.JSON),
+    sa.Column("created", sa.Text, nullable=False),
+    sa.Column("started", sa.Text),
+    sa.Column("finished", sa.Text),
+    sa.Column("outcome", sa.Text),
+    sa.Column("error", sa.JSON),
+    sa.UniqueConstraint("id", name="asks_id"),
+    sa.UniqueConstraint("key", name="asks_key"),
+    sa.Index("asks_by_state", "state", "number"),
+)
+
+apps = sa.Table(
+    "apps",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("repository", sa.Text, nullable=False),
+    sa.Column("subdir", sa.Text, nullable=False),
+    sa.Column("created", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("apps", sa.JSON, nullable=False),
+    sa.Column("note", sa.Text),
+    sa.Column("created", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("expires", sa.Text),
+    sa.Column("revoked", sa.Text),
+    sa.Column("used", sa.Text),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("time", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("app", sa.Text),
+    sa.Column("environment", sa.Text),
+    sa.Column("subject", sa.Text),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("details", sa.JSON),
+    sa.Index("audit_by_app", "app", "id"),
+)
+
+for _verb in ("UPDATE", "DELETE"):  # append-only, for every program that opens the file
+    sa.event.listen(
+        audit,
+        "after_create",
+        sa.DDL(
+            f"CREATE TRIGGER audit_no_{_verb.lower()} BEFORE {_verb} ON audit "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        ),
+    )

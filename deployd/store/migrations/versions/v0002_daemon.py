@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -10,3 +13,68 @@ depends_on = None
 
 def upgrade() -> None:
     """Make the tables."""
+    op.create_table(
+        "apps",
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("repository", sa.Text(), nullable=False),
+        sa.Column("subdir", sa.Text(), nullable=False),
+        sa.Column("created", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+    )
+    op.create_table(
+        "asks",
+        sa.Column("number", sa.Integer(), primary_key=True),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text()),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("app", sa.Text(), nullable=False),
+        sa.Column("environment", sa.Text(), nullable=False),
+        sa.Column("branch", sa.Text()),
+        sa.Column("automatic", sa.Boolean(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text()),
+        sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("wish", sa.JSON()),
+        sa.Column("created", sa.Text(), nullable=False),
+        sa.Column("started", sa.Text()),
+        sa.Column("finished", sa.Text()),
+        sa.Column("outcome", sa.Text()),
+        sa.Column("error", sa.JSON()),
+        sa.UniqueConstraint("id", name="asks_id"),
+        sa.UniqueConstraint("key", name="asks_key"),
+    )
+    op.create_index("asks_by_state", "asks", ["state", "number"])
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("time", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("app", sa.Text()),
+        sa.Column("environment", sa.Text()),
+        sa.Column("subject", sa.Text()),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("details", sa.JSON()),
+    )
+    op.create_index("audit_by_app", "audit", ["app", "id"])
+    for verb in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER audit_no_{verb.lower()} BEFORE {verb} ON audit "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        )
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("apps", sa.JSON(), nullable=False),
+        sa.Column("note", sa.Text()),
+        sa.Column("created", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("expires", sa.Text()),
+        sa.Column("revoked", sa.Text()),
+        sa.Column("used", sa.Text()),
+    )

@@ -1,0 +1,205 @@
+"""The daemon's queue: asks come in, each once; the dispatcher takes them out in their order.
+
+An ask's id is the id of the rollout that it becomes, so that whoever asked can follow it from the first moment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from deployd.domain.ask import Ask
+from deployd.domain.daemon import QueuedAsk
+from deployd.domain.ids import AppName, EnvironmentName, ReleaseId, RolloutId
+from deployd.errors import NotFoundError
+from deployd.store.moments import now
+from deployd.store.tables import asks as table
+from deployd.store.tables import audit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deployd.store.database import Database
+
+
+class Queue:
+    """Asks by id, in the order in which they came."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, ask: Ask, *, wish: Mapping[str, Any] | None = None, origin: str = "daemon") -> tuple[RolloutId, bool]:
+        """Keep an ask, and write the audit log; returns its id and True, or the first one's of that key and False.
+
+        A push replaces those of the same app, environment and branch that still wait.
+        """
+        rollout, at = RolloutId.new(), now()
+        fields = {
+            "id": str(rollout),
+            "key": ask.key,
+            "kind": ask.kind,
+            "app": str(ask.app),
+            "environment": str(ask.environment),
+            "branch": ask.branch,
+            "automatic": ask.automatic,
+            "cause": ask.cause,
+            "who": ask.who,
+            "state": "waiting",
+            "body": ask.to_json(),
+            "wish": dict(wish) if wish is not None else None,
+            "created": at,
+        }
+        with self._database.write() as connection:
+            done = connection.execute(
+                insert(table).values(**fields).on_conflict_do_nothing(index_elements=[table.c.key])
+            )
+            if not done.rowcount:
+                found = connection.execute(sa.select(table.c.id).where(table.c.key == ask.key)).scalar_one()
+                return RolloutId(found), False
+            connection.execute(
+                sa.insert(audit).values(
+                    time=at,
+                    who=ask.who,
+                    origin=origin,
+                    action=ask.kind,
+                    app=str(ask.app),
+                    environment=str(ask.environment) or None,
+                    subject=str(rollout),
+                    outcome="asked",
+                    details={"cause": ask.cause, "branch": ask.branch, "commit": ask.commit, "release": ask.release},
+                )
+            )
+            _replace_older(connection, rollout, ask)
+        return rollout, True
+
+    def get(self, rollout: RolloutId) -> QueuedAsk:
+        """One ask; raises NotFoundError."""
+        found = self.find(rollout)
+        if found is None:
+            raise NotFoundError(
+                f"there is no rollout {rollout}", code="rollout-unknown", fix="deployd rollouts lists those there are"
+            )
+        return found
+
+    def find(self, rollout: RolloutId) -> QueuedAsk | None:
+        """One ask, or None."""
+        return next(iter(self._several(sa.select(table).where(table.c.id == str(rollout)))), None)
+
+    def by_key(self, key: str) -> QueuedAsk | None:
+        """The ask of a key, or None."""
+        return next(iter(self._several(sa.select(table).where(table.c.key == key))), None)
+
+    def waiting(self) -> tuple[QueuedAsk, ...]:
+        """Those that wait, oldest first."""
+        return self._several(sa.select(table).where(table.c.state == "waiting").order_by(table.c.number))
+
+    def running(self) -> tuple[QueuedAsk, ...]:
+        """Those that were begun and are not at their end, oldest first."""
+        return self._several(sa.select(table).where(table.c.state == "running").order_by(table.c.number))
+
+    def latest(self, app: AppName | None = None, *, limit: int = 50) -> tuple[QueuedAsk, ...]:
+        """Asks, newest first."""
+        query = sa.select(table).order_by(table.c.number.desc()).limit(limit)
+        return self._several(query if app is None else query.where(table.c.app == str(app)))
+
+    def start(self, rollout: RolloutId, *, wish: Mapping[str, Any] | None = None) -> bool:
+        """Take a waiting ask; False when it waits no more."""
+        changes = {"state": "running", "started": now(), "reason": None} | ({"wish": dict(wish)} if wish else {})
+        return self._change(rollout, changes, only="waiting")
+
+    def hold(self, rollout: RolloutId, reason: str | None) -> None:
+        """Keep why it waits."""
+        self._change(rollout, {"reason": reason}, only="waiting")
+
+    def place(self, rollout: RolloutId, environment: EnvironmentName, ask: Ask) -> None:
+        """Keep the environment that a push's branch was found to be for, and the ask with it."""
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(table)
+                .where(table.c.id == str(rollout), table.c.state == "waiting")
+                .values(environment=str(environment), body=ask.to_json())
+            )
+            _replace_older(connection, rollout, ask)
+
+    def put_back(self, rollout: RolloutId) -> None:
+        """Let it wait again: what ran it died before it became a rollout."""
+        self._change(rollout, {"state": "waiting", "started": None}, only="running")
+
+    def finish(
+        self,
+        rollout: RolloutId,
+        *,
+        outcome: str,
+        reason: str | None = None,
+        error: Mapping[str, Any] | None = None,
+        only: str | None = None,
+    ) -> bool:
+        """Keep how it ended; with `only`, if it is in that state. False when it was not."""
+        changes = {
+            "state": "done",
+            "outcome": outcome,
+            "reason": reason,
+            "error": dict(error) if error else None,
+            "finished": now(),
+        }
+        return self._change(rollout, changes, only=only)
+
+    def _change(self, rollout: RolloutId, changes: Mapping[str, Any], *, only: str | None) -> bool:
+        statement = sa.update(table).where(table.c.id == str(rollout)).values(**changes)
+        if only is not None:
+            statement = statement.where(table.c.state == only)
+        with self._database.write() as connection:
+            return bool(connection.execute(statement).rowcount)
+
+    def _several(self, query: sa.Select[Any]) -> tuple[QueuedAsk, ...]:
+        with self._database.read() as connection:
+            return tuple(_queued(row) for row in connection.execute(query).mappings())
+
+
+def _replace_older(connection: sa.Connection, rollout: RolloutId, ask: Ask) -> None:
+    if not (ask.automatic and ask.kind == "release" and ask.branch is not None):
+        return
+    number = sa.select(table.c.number).where(table.c.id == str(rollout)).scalar_subquery()
+    connection.execute(
+        sa.update(table)
+        .where(
+            table.c.state == "waiting",
+            table.c.kind == "release",
+            table.c.automatic.is_(True),
+            table.c.app == str(ask.app),
+            table.c.environment == str(ask.environment),
+            table.c.branch == ask.branch,
+            table.c.number < number,
+        )
+        .values(state="done", outcome="superseded", reason=f"replaced by {rollout}", finished=now())
+    )
+
+
+def ask_from_json(data: Mapping[str, Any]) -> Ask:
+    """Read what `Ask.to_json` wrote."""
+    return Ask(
+        **{
+            **data,
+            "app": AppName(data["app"]),
+            "environment": EnvironmentName(data["environment"]),
+            "release": ReleaseId(data["release"]) if data["release"] else None,
+        }
+    )
+
+
+def _queued(row: Any) -> QueuedAsk:
+    return QueuedAsk(
+        id=RolloutId(row["id"]),
+        number=row["number"],
+        ask=ask_from_json(row["body"]),
+        state=row["state"],
+        reason=row["reason"],
+        wish=row["wish"],
+        created=row["created"],
+        started=row["started"],
+        finished=row["finished"],
+        outcome=row["outcome"],
+        error=row["error"],
+    )
