@@ -39,6 +39,14 @@ def build(rollout: Rollout, checked_out: Json) -> Json:
     clear = {name: secret.reveal() for name, secret in variables.items()}
     options = rollout.options.build
     plan = build_stage.plan(tree, options, app=rollout.app, environment=rollout.environment, variables=clear)
+    rollout.report(
+        Event.BUILD_PLANNED,
+        framework=plan.framework,
+        framework_version=plan.framework_version,
+        manager=plan.manager,
+        node=plan.node,
+        build_id=plan.build_id,
+    )
     use_cache = not isinstance(rollout.wish, ReleaseWish) or rollout.wish.use_cache
     again = _built_before(rollout, plan.build_id) if use_cache else None
     if again:

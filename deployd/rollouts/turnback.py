@@ -56,7 +56,15 @@ def turn_back(
         error = _partly(error, left["stuck"])
     elif left["live"]:
         error = error.but(live=left["live"])
+    elif not error.live:
+        error = error.but(live=_still_live(rollout))
     return closing.close_with_error(run, rollout, error, release=release, previous=previous, stuck=tuple(left["stuck"]))
+
+
+def _still_live(rollout: Rollout) -> str:
+    """What was made live last, for a rollout that ended before any host was asked."""
+    log = rollout.store.live_log.of(rollout.app, rollout.environment)
+    return f"{log[-1][0]}, unchanged" if log else "nothing yet, unchanged"
 
 
 def flip_back(rollout: Rollout, release: ReleaseId, previous: Previous, flips: Sequence[Json]) -> Json:

@@ -9,6 +9,7 @@ import statistics
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +24,9 @@ from deployd.errors import HostError, HostKeyError, HostLockedError, ProbeError,
 from deployd.hosts import bootstrap, doctor, keys
 from deployd.hosts.pool import Pool
 from deployd.stages import activate, ship, supervise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 APP, ENVIRONMENT = AppName.parse("hosts"), EnvironmentName.parse("production")
 RUNTIME = RuntimeName.parse("node-22.22.3-linux-x64-glibc")
@@ -119,6 +123,16 @@ def ssh_processes(fleet: Fleet) -> set[str]:
     }
 
 
+def wait_until(holds: Callable[[], bool], *, within: float = 10.0) -> bool:
+    """Whether something comes true in time."""
+    deadline = time.monotonic() + within
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def _cmdline(pid: str) -> bytes:
     try:
         return Path("/proc", pid, "cmdline").read_bytes()
@@ -209,7 +223,7 @@ def test_the_key_gets_no_shell(fleet: Fleet, pool: Pool) -> None:
 def test_releases_go_to_all_hosts_and_flip_together(fleet: Fleet, pool: Pool) -> None:
     first, second = ReleaseId.new(commit="a" * 40), ReleaseId.new(commit="b" * 40)
     pool.connect_all(shipping=True)
-    assert len(ssh_processes(fleet)) == len(fleet.hosts)
+    assert wait_until(lambda: len(ssh_processes(fleet)) == len(fleet.hosts))  # they start in the background
     manifests = {first: fleet.manifest(), second: fleet.manifest(**{"new.txt": b"new"})}
     leases = pool.each(pool.names, lambda helper: helper.hold(APP, ENVIRONMENT, owner="me", rollout="r-1"))
     epochs = {name: lease.epoch for name, lease in leases.items()}
