@@ -18,3 +18,8 @@ def parse(text: str) -> datetime:
 def from_epoch(seconds: float) -> str:
     """Seconds since the epoch, as `now` writes them."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def text_of(moment: datetime) -> str:
+    """A moment, as `now` writes them."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

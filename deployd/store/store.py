@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deployd.store.approvals import Approvals
 from deployd.store.apps import Apps
 from deployd.store.audit import Audit
 from deployd.store.database import Database
 from deployd.store.events import Events
+from deployd.store.freezes import Freezes
 from deployd.store.hosts import Hosts
 from deployd.store.keyring import Keyring
 from deployd.store.livelog import LiveLog
@@ -16,6 +18,7 @@ from deployd.store.pins import Pins
 from deployd.store.queue import Queue
 from deployd.store.releases import Releases
 from deployd.store.rollouts import Rollouts
+from deployd.store.schedules import Schedules
 from deployd.store.tokens import Tokens
 from deployd.store.variables import Variables
 
@@ -40,6 +43,9 @@ class Store:
         self.queue = Queue(self.database)
         self.tokens = Tokens(self.database)
         self.audit = Audit(self.database)
+        self.schedules = Schedules(self.database)
+        self.freezes = Freezes(self.database)
+        self.approvals = Approvals(self.database)
 
     def close(self) -> None:
         """Close all connections."""

@@ -210,8 +210,80 @@ for _verb in ("UPDATE", "DELETE"):  # append-only, for every program that opens 
     sa.event.listen(
         audit,
         "after_create",
-        sa.DDL(
+        sa.DDL(  # type: ignore[no-untyped-call]
             f"CREATE TRIGGER audit_no_{_verb.lower()} BEFORE {_verb} ON audit "
             "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
         ),
     )
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("app", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("ref", sa.Text),
+    sa.Column("release", sa.Text),
+    sa.Column("at", sa.Text),
+    sa.Column("cron", sa.Text),
+    sa.Column("timezone", sa.Text, nullable=False),
+    sa.Column("if_missed", sa.Text, nullable=False),
+    sa.Column("message", sa.Text),
+    sa.Column("rollout", sa.Text),
+    sa.Column("wish", sa.JSON),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("created", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("next_at", sa.Text),
+    sa.Column("firing", sa.Text),
+    sa.Column("ended_by", sa.Text),
+    sa.Index("schedules_by_state", "state", "next_at"),
+    sa.Index("schedules_by_place", "app", "environment", "state"),
+)
+
+schedule_runs = sa.Table(
+    "schedule_runs",
+    metadata,
+    sa.Column("schedule", sa.Text, sa.ForeignKey("schedules.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("planned", sa.Text, primary_key=True),
+    sa.Column("fired", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("key", sa.Text),
+    sa.Column("why", sa.Text),
+)
+
+freezes = sa.Table(
+    "freezes",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("app", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("until", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("created", sa.Text, nullable=False),
+    sa.Column("ended", sa.Text),
+    sa.Column("ended_by", sa.Text),
+    sa.Index("freezes_by_place", "app", "environment", "until"),
+)
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("rollout", sa.Text, sa.ForeignKey("rollouts.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("app", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("release", sa.Text, nullable=False),
+    sa.Column("asked_by", sa.Text, nullable=False),
+    sa.Column("by_another", sa.Boolean, nullable=False),
+    sa.Column("created", sa.Text, nullable=False),
+    sa.Column("until", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("decided_by", sa.Text),
+    sa.Column("decided", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("activation", sa.Text),
+    sa.Index("approvals_by_place", "app", "environment", "state"),
+)
