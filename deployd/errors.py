@@ -7,6 +7,7 @@
     ├── BuildError              1  install or build failed
     ├── PackageError            1  the files could not be traced or packaged
     ├── CommandError            1  a local program failed
+    ├── SandboxError            1  this machine cannot contain what an app's code does
     ├── HostError               1  a host refused or failed
     │   ├── UnreachableError    6  no connection; nothing changed
     │   ├── HostKeyError        6  the host key is not the pinned one
@@ -137,6 +138,12 @@ class CommandError(DeploydError):
     """A local program failed."""
 
     default_code = "command-failed"
+
+
+class SandboxError(DeploydError):
+    """This machine cannot contain what an app's code does; none of it was run."""
+
+    default_code = "sandbox-refused"
 
 
 class HostError(DeploydError):
