@@ -65,9 +65,13 @@ def test_it_writes_where_it_may_and_nowhere_else(ground: Path) -> None:
     assert (ground / "work" / "made").read_text() == "made\n"
     assert (ground / "work" / "link").readlink() == Path("made")
     assert not Path("/tmp/x").exists()  # its own /tmp
-    for place in ("/shown/new", "/etc/new", "/usr/new", "/new", "/sys/new", f"{ground}/new"):
+    for place in ("/shown/new", "/etc/new", "/usr/new", "/new", "/sys/new"):
         assert sh(f"touch {place} 2>/dev/null && echo written || true", ground) == ""
+    sh(
+        f"mkdir -p {ground}/state; touch {ground}/new {ground}/state/new || true", ground
+    )  # in its own /tmp, if anywhere
     assert not (ground / "new").exists()
+    assert not (ground / "state" / "new").exists()
 
 
 def test_as_root_it_is_another_user_without_any_right(ground: Path) -> None:
