@@ -65,7 +65,7 @@ def trace(
     wish = alone.wish_of(cli, use_cache=not no_cache)
 
     def work(report: Report, cancel: threading.Event) -> FileSet:
-        return _traced(alone.built(wish, report=report, cancel=cancel), report=report)
+        return _traced(alone.built(wish, report=report, cancel=cancel), wish=wish, report=report, cancel=cancel)
 
     files = running.run(cli, work, question=_QUESTION, aside=True)
     if why is not None:
@@ -93,7 +93,7 @@ def package(
         from deployd.stages import package as stage
 
         output = alone.built(wish, report=report, cancel=cancel)
-        files = _traced(output, report=report)
+        files = _traced(output, wish=wish, report=report, cancel=cancel)
         with alone.stage("package", report):
             artifact = stage.package(files, built=output.built, artifacts=wish.artifacts)
             if to is not None:
@@ -110,11 +110,17 @@ def package(
     cli.out.next(f"deployd release --artifact {to}" if to is not None else "deployd release")
 
 
-def _traced(output: BuildOutput, *, report: Report) -> FileSet:
+def _traced(output: BuildOutput, *, wish: alone.Wish, report: Report, cancel: threading.Event) -> FileSet:
     from deployd.stages import trace as stage
 
     with alone.stage("trace", report):
-        return stage.trace(output)
+        return stage.trace(
+            output,
+            options=wish.options.trace,
+            source_maps=wish.options.package.source_maps,
+            tools=wish.caches.parent / "tools",
+            cancel=cancel,
+        )
 
 
 def _as_json(files: FileSet) -> dict[str, Any]:

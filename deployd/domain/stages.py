@@ -49,6 +49,9 @@ class BuildPlan:
 
     `framework` is the name of a module's finding: nextjs, nuxt, astro, sveltekit, react-router, node, static.
     `environment` says whose cache the build uses: what one environment fetched is not for another.
+    `install` and `command` are empty when there is nothing to install or to build; `lockfile` and `lockfile_sha256` are
+    "" then. `output` and `entry` are what deployd.toml says, relative to the app's folder. `trace_root` is the absolute
+    folder that traced files are taken from (the lock file's folder: a workspace's root); "" means the app's folder.
     """
 
     framework: str
@@ -62,6 +65,9 @@ class BuildPlan:
     lockfile_sha256: str
     build_id: BuildId
     environment: str = ""
+    output: str | None = None
+    entry: str | None = None
+    trace_root: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +78,15 @@ class BuildOutput:
     traces), `node` (any other server, traced from `entries`; the first one is what Node.js runs), `static` (no server:
     the files of `folder`). `folder` is what the build wrote, relative to `app_dir`: `.next` or another distDir,
     `.output`, `dist`, `out`. `entries` are relative to `app_dir` too. `static` says how a site without one answers.
+
+    For `node`, all of `folder` travels besides what is traced from `entries` ("" when there is no such folder): servers
+    read pages and client files there that no import names. A Next.js app with a server of its own has the kind `node`
+    and the plan's framework `nextjs`: `folder` is its distDir, of which `cache` and `standalone` stay behind, and its
+    `*.nft.json` files name what its pages need. For `static`, `folder` "." is the app's folder itself: what has a name
+    that begins with a dot (but `.well-known`), node_modules, deployd.toml and package files stay behind; `base` is the
+    URL path below which the pages were built to lie ("" or `docs`): they go into that folder of the artifact's site.
+    `include` are more files and folders that travel whole (`public`, `views`), relative to `app_dir`.
+    `assets` maps a URL prefix to a folder (relative to `app_dir`) of files whose names hold a hash of their content.
     """
 
     root: str
@@ -84,11 +99,18 @@ class BuildOutput:
     folder: str = ".next"
     entries: tuple[str, ...] = ()
     static: StaticSite | None = None
+    include: tuple[str, ...] = ()
+    base: str = ""
+    assets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedFile:
-    """One file that the server needs. `path` is its place in the artifact, `source` the file on this machine."""
+    """One file that the server needs. `path` is its place in the artifact, `source` the file on this machine.
+
+    `reasons` are for people: "imported by server.js". `parents` are the paths of the files that name it, where an
+    analysis of the code found it.
+    """
 
     path: str
     source: str
@@ -96,13 +118,16 @@ class TracedFile:
     symlink: str | None = None
     time: Literal["content", "build"] = "content"
     reasons: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSet:
     """The closed set of files that the server needs, sorted by path, and how they are run and served.
 
-    `writable`, `seeded`, `assets`, `public` and `static` are as in `Manifest`; `entry` is "" for a static site.
+    `root` is the folder that paths are relative to, as they lie in the source; a file that was made for the artifact
+    (a server.js) has only its `source`. `writable`, `seeded`, `assets`, `public` and `static` are as in `Manifest`;
+    `entry` is "" for a static site.
     """
 
     root: str

@@ -163,7 +163,13 @@ def _built_before(rollout: Rollout, build_id: BuildId) -> Release | None:
 
 def _package(rollout: Rollout, output: Json) -> ArtifactName:
     made = values.build_output(output)
-    files = trace_stage.trace(made)
+    files = trace_stage.trace(
+        made,
+        options=rollout.options.trace,
+        source_maps=rollout.options.package.source_maps,
+        tools=rollout.paths.caches / "tools",
+        cancel=rollout.stop,
+    )
     for warning in files.warnings:
         rollout.report(Event.WARNING, what=warning, code="trace-warning")
     artifact = package_stage.package(files, built=made.built, artifacts=rollout.paths.artifacts)

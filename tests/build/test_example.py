@@ -114,7 +114,7 @@ class Shop:
             tree, plan, options=options, caches=self.caches, log=log, node=Path(node.path), report=report,
             variables={name: Secret(value) for name, value in VARIABLES.items()}, **more,
         )  # fmt: skip
-        files = trace.trace(output)
+        files = trace.trace(output, tools=self.state / "tools")
         artifact = package.package(files, built=output.built, artifacts=self.artifacts)
         build.keep_install(output, caches=self.caches)
         return Made(plan, output, files, artifact, package.load(self.artifacts, artifact.name), events)

@@ -146,7 +146,7 @@ def test_an_app_is_installed_from_its_lock_file_and_built(workshop: Workshop, tm
     name, _, version = MANAGERS[manager].partition("@")
     assert str(seen["agent"]).startswith(f"{name}/{version} ")
     assert {name: (first / name).read_bytes() for name in locked} == locked  # the lock file above all
-    assert [file.path for file in trace.trace(output).files] == ["server.js"]
+    assert [file.path for file in trace.trace(output, tools=tmp_path / "tools").files] == ["server.js"]
     build.keep_install(output, caches=workshop.caches(manager))
     assert not (first / "node_modules").exists()
 

@@ -1,5 +1,5 @@
 """BuildOutput -> FileSet: the closed set of files that the server needs."""
 
-from deployd.stages.trace.standalone import trace
+from deployd.stages.trace.tracing import trace
 
 __all__ = ["trace"]

@@ -44,7 +44,7 @@ def stages(monkeypatch, app, tmp_path):
             root=source.root, app_dir=source.app_dir, plan=made, built=1_700_000_000, log=str(log), seconds=1.0
         )
 
-    def trace(output):
+    def trace(output, **_others):
         server = TracedFile(path="server.js", source=f"{output.app_dir}/server.js", size=2, reasons=("standalone",))
         deep = TracedFile(path="a/b/x.js", source=server.source, size=2048, reasons=("traced",))
         link = TracedFile(path="a/link", source=server.source, size=0, symlink="b/x.js")

@@ -48,7 +48,8 @@ class Built:
             framework="nextjs", framework_version="16", manager="npm", manager_version=None, install=(), command=(),
             node="22.23.3", lockfile="", lockfile_sha256="", build_id=BuildId("b" + "0" * 20),
         )  # fmt: skip
-        return trace(BuildOutput(root=str(self.root), app_dir=str(self.app), plan=plan, built=1, log="", seconds=0.0))
+        output = BuildOutput(root=str(self.root), app_dir=str(self.app), plan=plan, built=1, log="", seconds=0.0)
+        return trace(output, tools=self.root.parent / "tools")
 
 
 @pytest.fixture(params=["", "apps/web"])

@@ -1,0 +1,185 @@
+"""A Next.js build without a standalone tree -> the files of one: from its traces, and what is copied besides."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployd.domain.stages import TracedFile
+from deployd.errors import CommandError, PackageError
+from deployd.stages.trace import manifests, programs, serverjs, traces, tree
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from deployd.stages.trace.found import Found
+    from deployd.stages.trace.nextapp import NextApp
+    from deployd.stages.trace.traces import Named, Trace
+
+_SERVER_TRACE = "next-server.js.nft.json"
+_COPIED = ("server/pages", "server/app")
+_TOLD_ROUTES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What the traces say: `files` by their place, and for each place the names of the traces that need it."""
+
+    traces: tuple[Trace, ...]
+    files: Mapping[str, Named]
+    by: Mapping[str, tuple[str, ...]]
+
+    def reasons(self, path: str) -> tuple[str, ...]:
+        """Why a file is there, for people: a few routes, or parts of the server."""
+        shown = {trace.name: f"needed by {_shown(trace)}" for trace in self.traces}
+        names = self.by[path]
+        told = tuple(shown[name] for name in names[:_TOLD_ROUTES])
+        return told if len(names) <= _TOLD_ROUTES else (*told, f"needed by {len(names) - _TOLD_ROUTES} more routes")
+
+
+def needs(app: NextApp) -> Needs:
+    """Read every trace of the build that its server needs; routes of the edge runtime have none."""
+    edge_routes, _ = traces.edge(app.dist)
+    found = [trace for trace in traces.read(app.dist, root=app.root) if not edge_routes.intersection({*trace.routes})]
+    files: dict[str, Named] = {}
+    by: dict[str, list[str]] = {}
+    for trace in found:
+        for named in trace.files:
+            files.setdefault(named.path, named)
+            by.setdefault(named.path, []).append(trace.name)
+    return Needs(traces=tuple(found), files=files, by={path: tuple(names) for path, names in by.items()})
+
+
+def required(app: NextApp) -> Iterator[str]:
+    """The places that the server needs whatever the routes are: what the build lists, edge functions, middleware."""
+    _, edge_files = traces.edge(app.dist)
+    for path in traces.required(app.dist):
+        yield app.at(os.path.normpath(path))
+    for path in edge_files:
+        yield app.in_dist(path)
+    if (app.dist / "server" / "middleware.js.nft.json").is_file():
+        yield app.in_dist("server/middleware.js")
+
+
+def add(
+    found: Found,
+    app: NextApp,
+    needed: Needs,
+    *,
+    skip: Mapping[str, object],
+    tools: Path,
+    with_server: bool = True,
+    cancel: threading.Event | None = None,
+) -> None:
+    """Assemble into `found`; paths in `skip` are excluded. `with_server` also makes the server.js.
+
+    Raises PackageError when the build left no trace of the server.
+    """
+    if not any(trace.name == _SERVER_TRACE for trace in needed.traces):
+        raise PackageError(
+            f"the build left neither a standalone tree nor {_SERVER_TRACE}",
+            code="standalone-incomplete",
+            fix="build again without the cache: deployd release --no-cache",
+        )
+    root = tree.Root(app.root)
+    told = _Reasons(needed)
+    for path, named in needed.files.items():
+        if path not in skip:
+            found.add(_taken(root, named, reasons=told.of(path)))
+    if app.config.get("output") != "standalone":
+        found.add(_server(app, root=root, found=found, cancel=cancel))
+    for path in (app.at("package.json"), app.in_dist("required-server-files.json"), *required(app)):
+        found.add(root.take(path, reasons=("required by every server",)))
+    for copied in _COPIED:
+        if (app.dist / copied).is_dir():
+            found.add(tree.walk(app.dist / copied, at=app.in_dist(copied), reason=copied, root=app.root))
+    if with_server:
+        found.add([_made(app, tools=tools)])
+
+
+def outside(needed: Needs) -> list[str]:
+    """Warnings for files that traces name outside of the root of tracing, as far as they exist."""
+    lost = sorted({path for trace in needed.traces for path in trace.outside if Path(path).is_file()})
+    return [f"outside of the root of tracing, and left out: {path}" for path in lost]
+
+
+class _Reasons:
+    """Reasons by the traces that need a file: many files share them."""
+
+    def __init__(self, needed: Needs) -> None:
+        self._needed = needed
+        self._kept: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def of(self, path: str) -> tuple[str, ...]:
+        names = self._needed.by[path]
+        if names not in self._kept:
+            self._kept[names] = self._needed.reasons(path)
+        return self._kept[names]
+
+
+def reasons(needed: Needs) -> _Reasons:
+    """Reasons of many files, each told once."""
+    return _Reasons(needed)
+
+
+def _shown(trace: Trace) -> str:
+    if trace.name == _SERVER_TRACE:
+        return "the server"
+    return trace.routes[0] if trace.routes else Path(trace.name.removesuffix(".js.nft.json")).name
+
+
+def _taken(root: tree.Root, named: Named, *, reasons: tuple[str, ...]) -> Sequence[TracedFile]:
+    if named.target is not None:
+        target = os.path.relpath(named.target, os.path.dirname(named.path) or ".")  # noqa: PTH120 - text
+        tree.checked_target(target, path=named.path, top="")
+        return [TracedFile(path=named.path, source=named.source, size=0, symlink=target, reasons=reasons)]
+    if named.path.startswith("next_additional_roots/"):
+        source = Path(named.source)
+        outer = tree.Root(source.parent)
+        files = outer.take(source.name, reasons=reasons)
+        return [
+            TracedFile(path=named.path, source=file.source, size=file.size, symlink=file.symlink, reasons=reasons)
+            for file in files
+        ]
+    return root.take(named.path, reasons=reasons)
+
+
+def _server(app: NextApp, *, root: tree.Root, found: Found, cancel: threading.Event | None) -> Iterator[TracedFile]:
+    """What a standalone server needs besides: a build without `output: 'standalone'` did not trace it.
+
+    The app's own Next.js is asked, as its build would have done.
+    """
+    with tempfile.TemporaryDirectory(prefix="deployd-trace-") as folder:
+        job = {"dir": str(app.app_dir), "root": str(app.root), "config": dict(app.config), "into": folder}
+        try:
+            programs.run("server", job, cancel=cancel)
+        except CommandError as error:
+            raise PackageError(
+                "the build was made without output: 'standalone', and its Next.js cannot tell afterwards what such a "
+                "server needs",
+                code="standalone-incomplete",
+                details=error.details,
+                fix="build with NEXT_PRIVATE_STANDALONE=1 in the environment, or with output: 'standalone'",
+            ) from error
+        trace = traces.read_one(Path(folder) / _SERVER_TRACE, name=_SERVER_TRACE, root=app.root)
+    for named in trace.files:
+        if not found.has(named.path):
+            yield from root.take(named.path, reasons=("needed by the server",))
+
+
+def _made(app: NextApp, *, tools: Path) -> TracedFile:
+    """The server.js, kept by its content below `tools`: the app's own folder is never written to."""
+    is_module = manifests.read(app.app_dir / "package.json").get("type") == "module"
+    text = serverjs.text(app.config, folder=app.folder, major=app.major, is_module=is_module).encode()
+    path = tools / "made" / f"server-{hashlib.sha256(text).hexdigest()[:32]}.js"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.write_bytes(text)
+        aside.rename(path)
+    return TracedFile(path=app.at("server.js"), source=str(path), size=len(text), reasons=("made by deployd",))

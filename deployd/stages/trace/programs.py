@@ -1,0 +1,109 @@
+"""What tracing needs of Node.js: @vercel/nft at a pinned version, picomatch, and one way to run a script with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deployd import process
+from deployd.errors import CommandError, PackageError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+
+_HERE = Path(__file__).parent
+_NFT = "@vercel/nft"
+_ANALYSIS_TIME = 900.0  # seconds
+
+
+def run(script: str, job: Mapping[str, Any], *, cancel: threading.Event | None = None) -> dict[str, Any]:
+    """Run one of `scripts/` on a job; returns its answer. Raises CommandError."""
+    with tempfile.TemporaryDirectory(prefix="deployd-trace-") as folder:
+        asked, answer = Path(folder) / "job.json", Path(folder) / "answer.json"
+        asked.write_text(json.dumps(job))
+        process.run(
+            ["node", str(_HERE / "scripts" / f"{script}.mjs"), str(asked), str(answer)],
+            cwd=folder,
+            timeout=_ANALYSIS_TIME,
+            cancel=cancel,
+        )
+        data: dict[str, Any] = json.loads(answer.read_text())
+        return data
+
+
+def version() -> str:
+    """The pinned version of @vercel/nft."""
+    return str(json.loads((_HERE / "tool" / "package.json").read_text())["dependencies"][_NFT])
+
+
+def tool(tools: Path, *, cancel: threading.Event | None = None) -> Path:
+    """The folder of node_modules with @vercel/nft, installed once below `tools` as the shipped lock file says.
+
+    Raises PackageError when it cannot be had.
+    """
+    folder = tools / f"nft-{version()}"
+    modules = folder / "node_modules"
+    if (modules / _NFT / "package.json").is_file():
+        return modules
+    tools.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=tools, prefix=".fetching-"))
+    try:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copyfile(_HERE / "tool" / name, aside / name)
+        process.run(
+            ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+            cwd=aside, env=_registry(), timeout=600, cancel=cancel,
+        )  # fmt: skip
+        if not modules.is_dir():  # else another process was quicker
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
+    except CommandError as error:
+        raise PackageError(
+            f"{_NFT} {version()}, which finds the files of a Node.js server, could not be had through npm",
+            code="tracer-missing",
+            details=error.details,
+            fix=f"see why `npm view {_NFT}@{version()}` fails on this machine, or add {_NFT} to the app's packages",
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return modules
+
+
+def nft(tools: Path, *, app_dir: Path, root: Path, cancel: threading.Event | None = None) -> tuple[Path, str | None]:
+    """The module to load as nft, and a warning when npm could not get the pinned one and the app's own has to do."""
+    try:
+        return tool(tools, cancel=cancel) / _NFT, None
+    except PackageError:
+        for name in (_NFT, f"next/dist/compiled/{_NFT}"):
+            own = of_app(name, app_dir=app_dir, root=root)
+            if own is not None:
+                return own, f"{_NFT} {version()} could not be had: the app's own is used, {own.relative_to(root)}"
+        raise
+
+
+def picomatch(tools: Path, *, app_dir: Path, root: Path, cancel: threading.Event | None = None) -> Path:
+    """The picomatch that the app's Next.js brings, else the one that @vercel/nft uses."""
+    own = of_app("next/dist/compiled/picomatch", app_dir=app_dir, root=root)
+    return own or tool(tools, cancel=cancel) / "picomatch"
+
+
+def of_app(name: str, *, app_dir: Path, root: Path) -> Path | None:
+    """A module that the app can load: in its node_modules, or one above it up to the root."""
+    for folder in (app_dir, *app_dir.parents):
+        if (folder / "node_modules" / name).is_dir():
+            return folder / "node_modules" / name
+        if folder == root:
+            return None
+    return None
+
+
+def _registry() -> dict[str, str]:
+    """How this machine reaches its package registry."""
+    wanted = ("npm_config_", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "node_extra_ca_certs", "ssl_cert_")
+    kept = {name: value for name, value in os.environ.items() if name.lower().startswith(wanted)}
+    return {name: value for name, value in kept.items() if "ignore_scripts" not in name.lower()}
