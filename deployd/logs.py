@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 Style = Literal["auto", "json", "console"]
-_LIBRARIES = ("dbos", "paramiko", "invoke", "fabric", "apscheduler", "sqlalchemy", "alembic", "asyncio")
+_LIBRARIES = (
+    "dbos",
+    "paramiko",
+    "invoke",
+    "fabric",
+    "apscheduler",
+    "sqlalchemy",
+    "alembic",
+    "asyncio",
+    "uvicorn.error",
+)
 
 
 def quiet() -> None:

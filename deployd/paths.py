@@ -42,6 +42,11 @@ class StatePaths:
         return self.root / "lock"
 
     @property
+    def socket(self) -> Path:
+        """The daemon's own unix socket; whoever reads this folder may speak there."""
+        return self.root / "deployd.sock"
+
+    @property
     def database(self) -> Path:
         """SQLite: our tables and the engine's."""
         return self.root / "deployd.sqlite"

@@ -17,7 +17,7 @@ from deployd.rollouts.recorder import Recorder
 from deployd.rollouts.rollout import Rollout
 from deployd.rollouts.runner import Runner
 from deployd.rollouts.states import CANCELLABLE, State
-from deployd.rollouts.wishes import RollbackWish, RolloutResult, kind_of, wish_to_json
+from deployd.rollouts.wishes import ActivateWish, RollbackWish, RolloutResult, kind_of, wish_to_json
 
 if TYPE_CHECKING:
     import threading
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from deployd.rollouts.workshop import Workshop
 
 
-def add(workshop: Workshop, wish: Wish) -> RolloutId:
-    """Keep a new rollout, waiting."""
-    rollout = RolloutId.new()
+def add(workshop: Workshop, wish: Wish, rollout: RolloutId | None = None) -> RolloutId:
+    """Keep a new rollout, waiting, under an id that was given out before or a new one."""
+    rollout = rollout or RolloutId.new()
+    workshop.begin(rollout)
     workshop.store.rollouts.add(
         rollout,
         kind=kind_of(wish),
@@ -112,7 +113,7 @@ def _wire(
     leases: Leases | None,
     resumed: bool,
 ) -> Rollout:
-    recorder = Recorder(rollout, store=workshop.store, report=report)
+    recorder = Recorder(rollout, store=workshop.store, report=report, resumed=resumed)
     return Rollout(
         id=rollout,
         wish=wish,
@@ -121,6 +122,7 @@ def _wire(
         resumed=resumed,
         paths=workshop.paths,
         store=workshop.store,
+        builds=workshop.builds,
         pool=pool,
         leases=leases or Leases(pool, app=wish.app, environment=wish.environment, who=workshop.who, rollout=rollout),
         recorder=recorder,
@@ -139,6 +141,8 @@ def _recipe(wish: Wish) -> Callable[[Runner, Rollout], Json]:
     # late: the recipe of a release imports every stage
     if isinstance(wish, RollbackWish):
         from deployd.rollouts.rollback import rollback as recipe
+    elif isinstance(wish, ActivateWish):
+        from deployd.rollouts.activate import activate as recipe
     else:
         from deployd.rollouts.release import release as recipe
     return recipe

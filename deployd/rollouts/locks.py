@@ -98,6 +98,18 @@ class FileLock:
         self.close()
 
 
+class Owned(FileLock):
+    """A lock that this process holds for its whole life: whoever asks in this process has it."""
+
+    def take(self, held: Held, *, wait: float = 0.0) -> bool:
+        """It is held already."""
+        del held, wait
+        return True
+
+    def close(self) -> None:
+        """It stays held."""
+
+
 def folder_lock(paths: StatePaths) -> FileLock:
     """Held by the one process that runs the engine on this state folder."""
     return FileLock(paths.lock)
@@ -115,7 +127,12 @@ def held_by(*, who: str, command: str, app: AppName | None = None, environment: 
 
 def own_name() -> str:
     """This process, told apart from any other that has or had its pid: `4711:123456:boot`."""
-    return f"{os.getpid()}:{_start_of(os.getpid())}:{_boot()}"
+    return name_of(os.getpid())
+
+
+def name_of(pid: int) -> str:
+    """Any process, named so."""
+    return f"{pid}:{_start_of(pid)}:{_boot()}"
 
 
 def is_alive(owner: str | None) -> bool:

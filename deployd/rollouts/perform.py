@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.events import Event
 from deployd.errors import BusyError, DeploydError
-from deployd.rollouts import locks, values
+from deployd.rollouts import gates, locks, values
 from deployd.rollouts.conduct import add, close_unless_begun, conduct, ended
 from deployd.rollouts.leases import Leases
 from deployd.rollouts.settle import settle_quietly, supersede
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from deployd.domain.ids import RolloutId
     from deployd.domain.rollout import RolloutRecord
     from deployd.hosts.pool import Pool
-    from deployd.rollouts.wishes import PromoteWish, ReleaseWish, RollbackWish, RolloutResult
+    from deployd.rollouts.wishes import ActivateWish, PromoteWish, ReleaseWish, RollbackWish, RolloutResult
     from deployd.rollouts.workshop import Workshop
 
 _LETS_GO = 0.5  # between the two locks of a process that ends
@@ -33,10 +33,16 @@ TAKE_OVER_AFTER = 20.0
 
 
 def release(
-    workshop: Workshop, wish: ReleaseWish | PromoteWish, *, report: Report, cancel: threading.Event
+    workshop: Workshop,
+    wish: ReleaseWish | PromoteWish | ActivateWish,
+    *,
+    report: Report,
+    cancel: threading.Event,
+    rollout: RolloutId | None = None,
 ) -> RolloutResult:
-    """Bring a release live (or prepared)."""
+    """Bring a release live (or prepared); `rollout` is its id, when that was given out already."""
     kind = kind_of(wish)
+    gates.refuse_frozen(workshop.store, wish.app, wish.environment, during_freeze=wish.during_freeze)
     held = locks.held_by(
         who=workshop.who,
         command=workshop.command or f"deployd {kind} ({wish.app} {wish.environment})",
@@ -45,7 +51,7 @@ def release(
     )
     with (
         workshop.pool(wish) as pool,
-        locks.folder_lock(workshop.paths) as folder,
+        workshop.folder_lock() as folder,
         locks.app_lock(workshop.paths, wish.app, wish.environment) as app,
     ):
         if not folder.take(held):
@@ -55,7 +61,7 @@ def release(
         left = workshop.store.rollouts.unfinished(wish.app, wish.environment)
         workshop.start_engine()
         connecting = _connect_early(pool)
-        rollout = add(workshop, wish)
+        rollout = add(workshop, wish, rollout)
         try:
             for record in left:
                 supersede(workshop, record, by=rollout, report=report)
@@ -64,9 +70,18 @@ def release(
         except Exception as error:
             close_unless_begun(workshop, rollout, error)
             raise
+        finally:
+            workshop.end(rollout)
 
 
-def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: threading.Event) -> RolloutResult:
+def rollback(
+    workshop: Workshop,
+    wish: RollbackWish,
+    *,
+    report: Report,
+    cancel: threading.Event,
+    rollout: RolloutId | None = None,
+) -> RolloutResult:
     """Go back. Whatever runs for the same app and environment is told to turn back, and taken over from if it hangs.
 
     A rollback is not checkpointed: choice and intent are in its row, all its steps may be done again, and the engine's
@@ -81,16 +96,17 @@ def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: 
     )
     with (
         workshop.pool(wish) as pool,
-        locks.folder_lock(workshop.paths) as folder,
+        workshop.folder_lock() as folder,
         locks.app_lock(workshop.paths, *where) as app,
     ):
         left = store.rollouts.unfinished(*where)
-        _one_rollback_at_a_time(left)
+        _one_rollback_at_a_time(workshop, left)
         owns_folder = folder.take(held)
         if owns_folder and left:
             workshop.start_engine()  # what the dead ones left is settled in it
         unfinished = _cut_off(left) if wish.release is None else None
-        rollout = unfinished.id if unfinished else add(workshop, wish)
+        rollout = unfinished.id if unfinished else add(workshop, wish, rollout)
+        workshop.begin(rollout)
         leases = Leases(pool, app=wish.app, environment=wish.environment, who=workshop.who, rollout=rollout)
         asking = _ask_early(pool, leases, wish)
         try:
@@ -120,15 +136,16 @@ def rollback(workshop: Workshop, wish: RollbackWish, *, report: Report, cancel: 
             raise
         finally:
             leases.close()
+            workshop.end(rollout)
             # only now: the fleet is where it should be, and what the dead ones left can be cleared away
             for record in store.rollouts.unfinished(*where) if owns_folder and left else ():
                 if record.id != rollout:
                     settle_quietly(workshop, record, report=report)
 
 
-def _one_rollback_at_a_time(left: Sequence[RolloutRecord]) -> None:
+def _one_rollback_at_a_time(workshop: Workshop, left: Sequence[RolloutRecord]) -> None:
     for record in left:
-        if record.kind == "rollback" and locks.is_alive(record.owner):
+        if record.kind == "rollback" and workshop.lives(record):
             raise BusyError(
                 f"{record.who}'s rollback {record.id} runs already (process {str(record.owner).partition(':')[0]})",
                 live="being changed by it",

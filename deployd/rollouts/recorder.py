@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 _NOT_KEPT = frozenset({Event.BUILD_OUTPUT, Event.BYTES_SENT, Event.LOG_LINE})
 _SHORTEST = 6  # a shorter secret is in too many innocent words
 _BLOT = "***"
+_APART = 100_000
 
 
 class Recorder:
     """Takes events from all threads of a rollout."""
 
-    def __init__(self, rollout: RolloutId, *, store: Store, report: Report) -> None:
+    def __init__(self, rollout: RolloutId, *, store: Store, report: Report, resumed: bool = False) -> None:
         self._rollout = rollout
         self._store = store
         self._report = report
         self._lock = threading.Lock()
-        self._seq = store.events.last(rollout)
+        last = store.events.last(rollout)
+        # not every event is kept: one that resumes goes on above all that may have been told
+        self._seq = (last // _APART + 1) * _APART if resumed and last else last
         self._waiting: list[StoredEvent] = []
         self._secrets: list[str] = []
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deployd.rollouts.control import Control
     from deployd.rollouts.leases import Leases
     from deployd.rollouts.recorder import Recorder
+    from deployd.rollouts.slots import Slots
     from deployd.rollouts.wishes import Wish
     from deployd.store import Store
 
@@ -40,6 +41,7 @@ class Rollout:
     leases: Leases
     recorder: Recorder
     control: Control
+    builds: Slots | None = None
 
     @property
     def app(self) -> AppName:

@@ -10,6 +10,7 @@ import json
 import time
 import traceback
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from deployd.domain.events import Event
@@ -77,7 +78,8 @@ class Runner:
         if step not in _QUIET:
             rollout.report(Event.STAGE_STARTED, stage=str(step))
         try:
-            outcome = {"value": do(*args)}
+            with self._slot(step):
+                outcome = {"value": do(*args)}
         except DeploydError as error:
             outcome = {"error": values.error_to_json(rollout.control.explain(error))}
         except Exception as error:  # noqa: BLE001 - a bug in a stage must turn back too
@@ -91,6 +93,10 @@ class Runner:
             )
         rollout.recorder.flush()
         return outcome
+
+    def _slot(self, step: Step) -> AbstractContextManager[None]:
+        slots = self._rollout.builds if step is Step.BUILD else None
+        return slots.hold(self._rollout.stop) if slots else nullcontext()
 
     def _enter(self, state: State) -> None:
         found = State(self._rollout.store.rollouts.state_of(self._rollout.id))

@@ -18,22 +18,31 @@ from deployd.rollouts.wishes import RolloutResult, wish_from_json
 
 if TYPE_CHECKING:
     from deployd.domain.events import Report
-    from deployd.domain.ids import RolloutId
+    from deployd.domain.ids import AppName, EnvironmentName, RolloutId
     from deployd.domain.rollout import RolloutRecord
     from deployd.rollouts.workshop import Workshop
 
 
-def resume(workshop: Workshop, *, report: Report, cancel: threading.Event) -> list[RolloutResult]:
-    """Finish or turn back every rollout whose process is gone, oldest first."""
+def resume(
+    workshop: Workshop,
+    *,
+    report: Report,
+    cancel: threading.Event,
+    app: AppName | None = None,
+    environment: EnvironmentName | None = None,
+) -> list[RolloutResult]:
+    """Finish or turn back every rollout (of an app and environment) whose process is gone, oldest first."""
     results: list[RolloutResult] = []
     held = locks.held_by(who=workshop.who, command=workshop.command or "deployd resume")
-    with locks.folder_lock(workshop.paths) as folder:
+    with workshop.folder_lock() as folder:
         if not folder.take(held):
             raise folder.busy("deployd on this machine")
-        for record in workshop.store.rollouts.unfinished():
+        for record in workshop.store.rollouts.unfinished(app, environment):
+            if workshop.lives(record):
+                continue
             workshop.start_engine()
-            with locks.app_lock(workshop.paths, record.app, record.environment) as app:
-                if not app.take(held):
+            with locks.app_lock(workshop.paths, record.app, record.environment) as place:
+                if not place.take(held):
                     continue
                 try:
                     result = settle(workshop, record, report=report, cancel=cancel)
@@ -51,13 +60,21 @@ def settle(
     """Decide about one unfinished rollout and do it; the app's lock is held. None when it was left alone."""
     store = workshop.store
     later = store.rollouts.after(record.id)
-    decision = decide(record, later=later, alive=locks.is_alive(record.owner))
+    decision = decide(record, later=later, alive=workshop.lives(record))
     if decision is Decision.LEAVE:
         return None
     if decision is Decision.TURN_BACK and not record.cancel_requested:
         next_one = successor(later)
         store.rollouts.ask_to_stop(record.id, who=workshop.who, superseded_by=next_one.id if next_one else None)
-    wish = wish_from_json(record.wish)
+    workshop.begin(record.id)
+    try:
+        return _settle(workshop, record, report=report, cancel=cancel)
+    finally:
+        workshop.end(record.id)
+
+
+def _settle(workshop: Workshop, record: RolloutRecord, *, report: Report, cancel: threading.Event) -> RolloutResult:
+    store, wish = workshop.store, wish_from_json(record.wish)
     store.rollouts.set_owner(record.id, locks.own_name())
     try:
         made = workshop.pool(wish)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from deployd.rollouts import locks
+from deployd.rollouts.slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from deployd.domain.host import Host
+    from deployd.domain.ids import RolloutId
+    from deployd.domain.rollout import RolloutRecord
     from deployd.hosts.pool import Pool
     from deployd.paths import StatePaths
     from deployd.rollouts.wishes import Wish
@@ -19,7 +25,9 @@ if TYPE_CHECKING:
 class Workshop:
     """All that rollouts of one process share. `connect` makes the pool of some hosts; tests pass their own.
 
-    With `durable` False nothing is checkpointed: the recipes run in memory, for unit tests.
+    With `durable` False nothing is checkpointed: the recipes run in memory, for unit tests. Who owns the state folder
+    already (the daemon, for its whole life) passes the lock that it holds as `folder`, and in `builds` how many builds
+    may run at once; `view` is then the same workshop in somebody's name, and any number of threads may work in it.
     """
 
     def __init__(
@@ -31,6 +39,8 @@ class Workshop:
         command: str | None = None,
         connect: Callable[[Sequence[Host]], Pool] | None = None,
         durable: bool = True,
+        folder: locks.FileLock | None = None,
+        builds: int | None = None,
     ) -> None:
         self.durable = durable
         self.paths = paths
@@ -38,8 +48,36 @@ class Workshop:
         self.who = who
         self.command = command
         self._connect = connect
-        self._engine: Any = None
-        self._starting: Starting | None = None
+        self._folder = folder
+        self.builds = Slots(builds) if builds else None
+        self._shared = _Shared()
+
+    def view(self, *, who: str, command: str | None = None) -> Self:
+        """The same workshop, in the name of another."""
+        other = copy.copy(self)
+        other.who, other.command = who, command
+        return other
+
+    def folder_lock(self) -> locks.FileLock:
+        """The state folder's lock, not taken yet; of an owner, one that is always had."""
+        return locks.Owned(self.paths.lock) if self._folder is not None else locks.folder_lock(self.paths)
+
+    def begin(self, rollout: RolloutId) -> None:
+        """A thread of this process runs this rollout from now on."""
+        with self._shared.lock:
+            self._shared.running.add(rollout)
+
+    def end(self, rollout: RolloutId) -> None:
+        """No thread of this process runs it any more."""
+        with self._shared.lock:
+            self._shared.running.discard(rollout)
+
+    def lives(self, record: RolloutRecord) -> bool:
+        """Whether what runs this rollout still lives: its process, and in this one its thread."""
+        if record.owner == locks.own_name():
+            with self._shared.lock:
+                return record.id in self._shared.running
+        return locks.is_alive(record.owner)
 
     def pool(self, wish: Wish) -> Pool:
         """The hosts of a wish, not connected yet. Raises NotFoundError."""
@@ -52,22 +90,31 @@ class Workshop:
 
     def start_engine(self) -> None:
         """Begin to import and launch DBOS in a thread: the hosts are connected meanwhile. Needs the folder's lock."""
-        if self.durable and self._engine is None and self._starting is None:
-            self._starting = Starting(self.paths)
+        with self._shared.lock:
+            if self.durable and self._shared.starting is None:
+                self._shared.starting = Starting(self.paths)
 
     @property
     def engine(self) -> Any:
         """The engine, started if it is not yet."""
         self.start_engine()
-        if self._starting:
-            self._engine, self._starting = self._starting.get(), None
-        return self._engine
+        starting = self._shared.starting
+        return starting.get() if starting else None
 
     def close(self) -> None:
         """End the engine, for who goes on living (tests; the command line leaves by os._exit)."""
-        if self._engine or self._starting:
+        if self._shared.starting:
             self.engine.close()
-        self._engine = None
+        self._shared.starting = None
+
+
+class _Shared:
+    """What all views of one workshop share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running: set[RolloutId] = set()
+        self.starting: Starting | None = None
 
 
 class Starting:

@@ -104,10 +104,13 @@ class Queue:
         query = sa.select(table).order_by(table.c.number.desc()).limit(limit)
         return self._several(query if app is None else query.where(table.c.app == str(app)))
 
-    def start(self, rollout: RolloutId, *, wish: Mapping[str, Any] | None = None) -> bool:
+    def start(self, rollout: RolloutId) -> bool:
         """Take a waiting ask; False when it waits no more."""
-        changes = {"state": "running", "started": now(), "reason": None} | ({"wish": dict(wish)} if wish else {})
-        return self._change(rollout, changes, only="waiting")
+        return self._change(rollout, {"state": "running", "started": now(), "reason": None}, only="waiting")
+
+    def keep_wish(self, rollout: RolloutId, wish: Mapping[str, Any]) -> None:
+        """Keep the wish that was made of it: it is the same from then on."""
+        self._change(rollout, {"wish": dict(wish)}, only=None)
 
     def hold(self, rollout: RolloutId, reason: str | None) -> None:
         """Keep why it waits."""

@@ -82,6 +82,10 @@ class Rollouts:
             )
         return _record(row)
 
+    def find(self, rollout: RolloutId) -> RolloutRecord | None:
+        """One rollout, or None."""
+        return next(iter(self._several(sa.select(table).where(table.c.id == str(rollout)))), None)
+
     def latest(
         self, app: AppName | None = None, environment: EnvironmentName | None = None, *, limit: int = 20
     ) -> tuple[RolloutRecord, ...]:

@@ -505,10 +505,22 @@ def kill(fleet, commit, point, monkeypatch):
 def test_resume_leaves_a_rollout_whose_process_lives(fleet_of_three, monkeypatch):
     fleet = fleet_of_three
     kill(fleet, "one", "before:ship", monkeypatch)
-    fleet.store.rollouts.set_owner(fleet.last().id, locks.own_name())
+    fleet.store.rollouts.set_owner(fleet.last().id, locks.name_of(1))
 
     assert fleet.resume() == []
     assert fleet.last().state == State.PREPARING
+
+
+def test_resume_leaves_a_rollout_that_another_thread_of_this_process_runs(fleet_of_three, monkeypatch):
+    fleet = fleet_of_three
+    kill(fleet, "one", "before:ship", monkeypatch)
+    fleet.store.rollouts.set_owner(fleet.last().id, locks.own_name())
+    fleet.workshop.begin(fleet.last().id)
+
+    assert fleet.resume() == []
+
+    fleet.workshop.end(fleet.last().id)
+    assert [result.outcome for result in fleet.resume()] == ["live"]
 
 
 def test_resume_settles_a_rollout_whose_host_is_unknown_by_now(fleet_of_three, monkeypatch):

@@ -1,0 +1,50 @@
+"""Bounds on what a request may bring, before anything reads it: too large a body is answered by 413."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployd.daemon.api import problems
+from deployd.errors import UsageError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MOST = 1_000_000
+"""Bytes of a body."""
+MOST_BELOW: dict[str, int] = {}
+"""Other bounds, by the path's beginning."""
+
+
+class TooLargeError(UsageError):
+    """A body of more than its bound: 413."""
+
+
+class Bounds:
+    """The middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what comes in."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        most = next((size for path, size in MOST_BELOW.items() if scope["path"].startswith(path)), MOST)
+        error = TooLargeError(f"the body has more than {most} bytes", code="body-too-large", fix="send less")
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if not declared.isdigit() or int(declared) > most:
+            await problems.response(error)(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > most:
+                raise error
+            return message
+
+        await self._app(scope, counted, send)

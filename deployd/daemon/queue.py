@@ -1,0 +1,347 @@
+"""The dispatcher: asks that wait come in, rollouts go out, each in a thread of its own.
+
+One rollout at a time for each app and environment, others side by side up to a limit. A rollback waits for nothing: it
+tells what runs to turn back and takes over. What dead processes left is settled first, place by place.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from deployd import logs
+from deployd.daemon import resolving
+from deployd.daemon.hub import Told
+from deployd.domain.events import Event
+from deployd.domain.ids import AppName, EnvironmentName, RolloutId
+from deployd.errors import CancelledError, DeploydError
+from deployd.rollouts import perform, settle, values
+from deployd.rollouts.closing import outcome_of
+from deployd.rollouts.wishes import RollbackWish, RolloutResult, wish_from_json, wish_to_json
+from deployd.store.moments import now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from deployd.daemon.hub import Hub
+    from deployd.daemon.metrics import Metrics
+    from deployd.domain.daemon import QueuedAsk
+    from deployd.rollouts.wishes import Wish
+    from deployd.rollouts.workshop import Workshop
+    from deployd.store import Store
+
+Place = tuple[AppName, EnvironmentName]
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks at the queue when nobody wakes the dispatcher (an `unpin` of a second terminal)."""
+_APART = 0.05  # seconds between two looks in a burst
+_RESOLVING = 4
+
+
+@dataclass(slots=True)
+class Running:
+    """One rollout of this process."""
+
+    id: RolloutId
+    place: Place
+    kind: str
+    cancel: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+    since: float = field(default_factory=time.monotonic)
+
+
+class Dispatcher:
+    """Takes asks out of the queue. `wake` and `cancel` may be called from any thread."""
+
+    def __init__(
+        self, *, store: Store, workshop: Workshop, hub: Hub, metrics: Metrics, settings: Mapping[str, Any]
+    ) -> None:
+        self.gates: list[Callable[[QueuedAsk], str | None]] = []
+        """Each says why an automatic ask must still wait (a freeze), or None."""
+        self.beat = time.monotonic()
+        self._store = store
+        self._workshop = workshop
+        self._hub = hub
+        self._metrics = metrics
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._running: dict[RolloutId, Running] = {}
+        self._resolving: dict[RolloutId, threading.Event] = {}
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._log = logs.logger("dispatcher")
+
+    # life
+
+    def start(self) -> None:
+        """Settle the past, and begin."""
+        self._recover()
+        self._thread = threading.Thread(target=self._loop, daemon=True, name="dispatcher")
+        self._thread.start()
+
+    def stop(self, *, grace: float, hurry: threading.Event) -> tuple[RolloutId, ...]:
+        """Begin nothing more, and wait `grace` seconds (or for `hurry`); returns what is not at its end then."""
+        self._stopping.set()
+        self._woken.set()
+        deadline = time.monotonic() + grace
+        while self.running() and time.monotonic() < deadline:
+            if hurry.wait(_APART):
+                break
+        return tuple(one.id for one in self.running())
+
+    def wake(self) -> None:
+        """Something may have changed: look at the queue."""
+        self._woken.set()
+
+    def running(self) -> tuple[Running, ...]:
+        """What runs in this process."""
+        with self._lock:
+            return tuple(self._running.values())
+
+    def cancel(self, rollout: RolloutId, *, who: str) -> bool:
+        """Take an ask out of the queue, or tell its rollout to turn back; False when it is at its end."""
+        error = CancelledError(f"the rollout was cancelled by {who}", fix="release again when you are ready")
+        if self._store.queue.finish(rollout, outcome="cancelled", error=values.error_to_json(error), only="waiting"):
+            self._tell_end(rollout, "cancelled")
+            return True
+        asked = self._store.rollouts.ask_to_stop(rollout, who=who)
+        with self._lock:
+            running = self._running.get(rollout)
+        if running and not asked and self._store.queue.get(rollout).state == "running":
+            running.cancel.set()  # it is no rollout yet: its repository is being fetched
+            return True
+        return asked
+
+    # the queue
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.wait(LOOK_EVERY)
+            self._woken.clear()
+            self.beat = time.monotonic()
+            try:
+                self._look()
+            except Exception:  # noqa: BLE001 - a full disk must not end the dispatcher
+                self._log.exception("dispatcher_failed")
+            self._stopping.wait(_APART)
+
+    def _look(self) -> None:
+        taken: set[Place] = set()
+        for queued in self._store.queue.waiting():
+            if self._stopping.is_set():
+                return
+            if not queued.ask.environment:
+                self._resolve(queued)
+                continue
+            place = (queued.ask.app, queued.ask.environment)
+            reason = self._why_not(queued, place, taken)
+            if reason is None and self._store.queue.start(queued.id):
+                self._begin(queued, place)
+            elif reason is not None:
+                if not queued.ask.automatic:
+                    taken.add(place)  # what is held by a pin does not hold up what a person asks for later
+                if reason != queued.reason:
+                    self._store.queue.hold(queued.id, reason)
+
+    def _why_not(self, queued: QueuedAsk, place: Place, taken: set[Place]) -> str | None:
+        """Why an ask must wait, or None."""
+        running = self.running()
+        here = [one for one in running if one.place == place]
+        if queued.ask.kind == "rollback":
+            return None
+        if here:
+            return f"rollout {here[0].id} runs"
+        if place in taken:
+            return "an earlier one waits"
+        if queued.ask.automatic:
+            held = self._held_by_pin(queued) or next(filter(None, (gate(queued) for gate in self.gates)), None)
+            if held:
+                return held
+        limit = int(self._settings.get("rollouts") or 4)
+        if sum(one.kind != "rollback" for one in running) >= limit:
+            return f"{limit} rollouts run, as many as may"
+        return None
+
+    def _held_by_pin(self, queued: QueuedAsk) -> str | None:
+        ask, store = queued.ask, self._store
+        pin = store.pins.get(ask.app, ask.environment)
+        if pin is None:
+            return None
+        if pin.automatic and ask.commit is not None:
+            before = {one.commit for one in store.releases.of(ask.app, ask.environment, limit=50)}
+            if ask.commit not in before:  # a new commit ends the pause that a rollback began
+                store.pins.remove(ask.app, ask.environment)
+                return None
+        return f"pinned by {pin.who}: `deployd unpin` lets it go on"
+
+    def _resolve(self, queued: QueuedAsk) -> None:
+        """Find the environments of a push's branch, in a thread: a fetch takes a while."""
+        with self._lock:
+            if queued.id in self._resolving or len(self._resolving) >= _RESOLVING:
+                return
+            cancel = self._resolving[queued.id] = threading.Event()
+        threading.Thread(target=self._find_places, args=(queued, cancel), daemon=True, name="resolve").start()
+
+    def _find_places(self, queued: QueuedAsk, cancel: threading.Event) -> None:
+        store, ask = self._store, queued.ask
+        try:
+            places = resolving.places_of(ask, store=store, paths=self._workshop.paths, cancel=cancel)
+            for number, place in enumerate(places):
+                if number == 0:
+                    store.queue.place(queued.id, place.environment, place)
+                else:
+                    store.queue.add(replace(place, key=f"{queued.id}:{place.environment}"))
+            if not places:
+                reason = f"no environment of {ask.app} is for branch {ask.branch}"
+                store.queue.finish(queued.id, outcome="ignored", reason=reason, only="waiting")
+                self._tell_end(queued.id, "ignored")
+        except DeploydError as error:
+            self._fail(queued, error)
+        except Exception as error:  # noqa: BLE001 - an ask is never left without an end
+            self._fail(queued, _internal(error))
+        finally:
+            with self._lock:
+                self._resolving.pop(queued.id, None)
+            self.wake()
+
+    # rollouts
+
+    def _begin(self, queued: QueuedAsk, place: Place) -> None:
+        running = Running(queued.id, place, queued.ask.kind)
+        running.thread = threading.Thread(
+            target=self._run, args=(queued, running), daemon=True, name=f"rollout {queued.id}"
+        )
+        with self._lock:
+            self._running[queued.id] = running
+        running.thread.start()
+
+    def _run(self, queued: QueuedAsk, running: Running) -> None:
+        log = self._log.bind(rollout=queued.id, kind=queued.ask.kind, app=queued.ask.app)
+        try:
+            log.info("rollout_began", environment=queued.ask.environment, who=queued.ask.who, cause=queued.ask.cause)
+            result = self._perform(queued, running)
+            self._store.queue.finish(queued.id, outcome=result.outcome)
+            self._count(queued, result.outcome, running)
+            log.info("rollout_ended", outcome=result.outcome, release=result.release, seconds=result.duration_s)
+        except DeploydError as error:
+            log.warning("rollout_failed", code=error.code, what=error.what, host=error.host)
+            self._fail(queued, error)
+            self._count(queued, outcome_of(error), running)
+        except Exception as error:
+            log.exception("rollout_broke")
+            self._fail(queued, _internal(error))
+            self._count(queued, "failed", running)
+        finally:
+            self._hub.end(queued.id)
+            with self._lock:
+                self._running.pop(queued.id, None)
+            self.wake()
+
+    def _perform(self, queued: QueuedAsk, running: Running) -> RolloutResult:
+        ask = queued.ask
+        wish = wish_from_json(queued.wish) if queued.wish else self._wish(ask, running)
+        workshop = self._workshop.view(who=ask.who, command=f"deployd {ask.kind} ({ask.app} {ask.environment})")
+        report = self._hub.report(queued.id)
+        if isinstance(wish, RollbackWish):
+            return perform.rollback(workshop, wish, report=report, cancel=running.cancel, rollout=queued.id)
+        return perform.release(workshop, wish, report=report, cancel=running.cancel, rollout=queued.id)
+
+    def _wish(self, ask: Any, running: Running) -> Wish:
+        wish = resolving.wish_of(
+            ask,
+            store=self._store,
+            paths=self._workshop.paths,
+            timeout=self._settings.get("timeout"),
+            cancel=running.cancel,
+        )
+        self._store.queue.keep_wish(running.id, wish_to_json(wish))
+        return wish
+
+    def _fail(self, queued: QueuedAsk, error: DeploydError) -> None:
+        outcome = outcome_of(error)
+        self._store.queue.finish(queued.id, outcome=outcome, reason=error.what, error=values.error_to_json(error))
+        if not self._is_rollout(queued.id):
+            self._tell_end(queued.id, outcome, what=error.what)
+
+    def _tell_end(self, rollout: RolloutId, outcome: str, *, what: str | None = None) -> None:
+        """The last event of an ask that never became a rollout."""
+        fields = {
+            "rollout": str(rollout),
+            "seq": 1,
+            "time": now(),
+            "release": None,
+            "outcome": outcome,
+            "previous": None,
+            "duration_s": 0.0,
+            "flip_s": None,
+            "hosts": [],
+            "what": what,
+        }
+        self._hub.tell(Told(rollout=rollout, event=str(Event.ROLLOUT_FINISHED), fields=fields))
+        self._hub.end(rollout)
+
+    def _count(self, queued: QueuedAsk, outcome: str, running: Running) -> None:
+        ask = queued.ask
+        self._metrics.rollouts.labels(ask.kind, ask.app, ask.environment, outcome).inc()
+        self._metrics.duration.labels(ask.kind).observe(time.monotonic() - running.since)
+
+    # the past
+
+    def _recover(self) -> None:
+        """What dead processes left: asks go back into the queue, rollouts are settled, each place by itself."""
+        store = self._store
+        for queued in store.queue.running():
+            if not self._is_rollout(queued.id):
+                store.queue.put_back(queued.id)
+            else:
+                self._close_ask(queued.id)
+        places: dict[Place, RolloutId] = {}
+        for record in store.rollouts.unfinished():
+            places.setdefault((record.app, record.environment), record.id)
+        for place, first in places.items():
+            running = Running(first, place, "release")
+            running.thread = threading.Thread(target=self._settle, args=(running,), daemon=True, name="settle")
+            with self._lock:
+                self._running[first] = running
+            running.thread.start()
+
+    def _settle(self, running: Running) -> None:
+        app, environment = running.place
+        left = self._store.rollouts.unfinished(app, environment)
+        try:
+            workshop = self._workshop.view(who="deployd", command="deployd serve (settling what was interrupted)")
+            settle.resume(
+                workshop,
+                report=self._hub.report(running.id),
+                cancel=running.cancel,
+                app=app,
+                environment=environment,
+            )
+        except Exception:  # noqa: BLE001 - the daemon goes on; `deployd rollouts` shows what is left
+            self._log.exception("settling_failed", app=app, environment=environment)
+        finally:
+            for record in left:
+                self._close_ask(record.id)
+                self._hub.end(record.id)
+            with self._lock:
+                self._running.pop(running.id, None)
+            self.wake()
+
+    def _close_ask(self, rollout: RolloutId) -> None:
+        record = self._store.rollouts.get(rollout)
+        if record.outcome is not None:
+            self._store.queue.finish(rollout, outcome=record.outcome, error=record.error, only="running")
+
+    def _is_rollout(self, rollout: RolloutId) -> bool:
+        return self._store.rollouts.find(rollout) is not None
+
+
+def _internal(error: Exception) -> DeploydError:
+    return DeploydError(
+        f"deployd itself failed: {type(error).__name__}: {error}",
+        code="internal",
+        fix="this is a bug: report it with the daemon's log of that moment",
+    )

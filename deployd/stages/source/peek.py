@@ -1,0 +1,46 @@
+"""A look into a commit without a checkout: repository and ref come in, the commit and one file's text go out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deployd.errors import SourceError
+from deployd.stages.source import git, mirror
+
+if TYPE_CHECKING:
+    import threading
+    from pathlib import Path
+
+_MOST = 1_000_000  # bytes; a deployd.toml is a few thousand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peek:
+    """What a ref is at this moment, and the text of the file that was asked for."""
+
+    commit: str
+    text: str
+
+
+def peek(
+    repository: str,
+    ref: str,
+    path: str,
+    *,
+    mirrors: Path,
+    wanted: str | None = None,
+    cancel: threading.Event | None = None,
+) -> Peek:
+    """Fetch the mirror and read `path` (from the top) of `ref`, or of the commit `wanted`; raises SourceError."""
+    found = mirror.fetch(repository, mirrors=mirrors, wanted=wanted, cancel=cancel)
+    commit = mirror.resolve(found, wanted or ref)
+    done = git.run("cat-file", "blob", f"{commit}:{path}", git_dir=found.git_dir, check=False, cancel=cancel)
+    if done.returncode != 0 or len(done.stdout) > _MOST:
+        raise SourceError(
+            f"commit {commit[:10]} of {repository} has no file {path}",
+            code="app-file-missing",
+            live="unchanged",
+            fix="commit deployd.toml in the app's folder (`deployd init` writes one), or register the app with --dir",
+        )
+    return Peek(commit=commit, text=done.stdout.decode(errors="replace"))
