@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from itertools import count
 from pathlib import Path
 
@@ -26,11 +27,16 @@ def _sweep() -> None:
             lab.down(name)
 
 
+def _interrupt(_number, _frame):
+    raise KeyboardInterrupt
+
+
 @pytest.fixture(scope="session")
 def lab_names():
     """Names for labs that this session may make; every one of them is down afterwards, whatever happened."""
     if os.geteuid() != 0:
         pytest.fail("the lab needs root")
+    signal.signal(signal.SIGTERM, _interrupt)  # who ends the tests still gets the labs taken down
     _sweep()
     try:
         yield (f"test-{os.getpid()}-{number}" for number in count())
