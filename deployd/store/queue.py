@@ -35,44 +35,8 @@ class Queue:
 
         A push replaces those of the same app, environment and branch that still wait.
         """
-        rollout, at = RolloutId.new(), now()
-        fields = {
-            "id": str(rollout),
-            "key": ask.key,
-            "kind": ask.kind,
-            "app": str(ask.app),
-            "environment": str(ask.environment),
-            "branch": ask.branch,
-            "automatic": ask.automatic,
-            "cause": ask.cause,
-            "who": ask.who,
-            "state": "waiting",
-            "body": ask.to_json(),
-            "wish": dict(wish) if wish is not None else None,
-            "created": at,
-        }
         with self._database.write() as connection:
-            done = connection.execute(
-                insert(table).values(**fields).on_conflict_do_nothing(index_elements=[table.c.key])
-            )
-            if not done.rowcount:
-                found = connection.execute(sa.select(table.c.id).where(table.c.key == ask.key)).scalar_one()
-                return RolloutId(found), False
-            connection.execute(
-                sa.insert(audit).values(
-                    time=at,
-                    who=ask.who,
-                    origin=origin,
-                    action=ask.kind,
-                    app=str(ask.app),
-                    environment=str(ask.environment) or None,
-                    subject=str(rollout),
-                    outcome="asked",
-                    details={"cause": ask.cause, "branch": ask.branch, "commit": ask.commit, "release": ask.release},
-                )
-            )
-            _replace_older(connection, rollout, ask)
-        return rollout, True
+            return insert_ask(connection, ask, wish=wish, origin=origin)
 
     def get(self, rollout: RolloutId) -> QueuedAsk:
         """One ask; raises NotFoundError."""
@@ -159,6 +123,47 @@ class Queue:
     def _several(self, query: sa.Select[Any]) -> tuple[QueuedAsk, ...]:
         with self._database.read() as connection:
             return tuple(_queued(row) for row in connection.execute(query).mappings())
+
+
+def insert_ask(
+    connection: sa.Connection, ask: Ask, *, wish: Mapping[str, Any] | None = None, origin: str = "daemon"
+) -> tuple[RolloutId, bool]:
+    """`Queue.add` within a transaction of the caller's: a delivery is kept together with what it asks for."""
+    rollout, at = RolloutId.new(), now()
+    fields = {
+        "id": str(rollout),
+        "key": ask.key,
+        "kind": ask.kind,
+        "app": str(ask.app),
+        "environment": str(ask.environment),
+        "branch": ask.branch,
+        "automatic": ask.automatic,
+        "cause": ask.cause,
+        "who": ask.who,
+        "state": "waiting",
+        "body": ask.to_json(),
+        "wish": dict(wish) if wish is not None else None,
+        "created": at,
+    }
+    done = connection.execute(insert(table).values(**fields).on_conflict_do_nothing(index_elements=[table.c.key]))
+    if not done.rowcount:
+        found = connection.execute(sa.select(table.c.id).where(table.c.key == ask.key)).scalar_one()
+        return RolloutId(found), False
+    connection.execute(
+        sa.insert(audit).values(
+            time=at,
+            who=ask.who,
+            origin=origin,
+            action=ask.kind,
+            app=str(ask.app),
+            environment=str(ask.environment) or None,
+            subject=str(rollout),
+            outcome="asked",
+            details={"cause": ask.cause, "branch": ask.branch, "commit": ask.commit, "release": ask.release},
+        )
+    )
+    _replace_older(connection, rollout, ask)
+    return rollout, True
 
 
 def _replace_older(connection: sa.Connection, rollout: RolloutId, ask: Ask) -> None:

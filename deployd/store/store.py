@@ -8,17 +8,21 @@ from deployd.store.approvals import Approvals
 from deployd.store.apps import Apps
 from deployd.store.audit import Audit
 from deployd.store.database import Database
+from deployd.store.deliveries import Deliveries
 from deployd.store.events import Events
 from deployd.store.freezes import Freezes
+from deployd.store.gitkeys import GitKeys
 from deployd.store.hosts import Hosts
 from deployd.store.keyring import Keyring
 from deployd.store.livelog import LiveLog
 from deployd.store.marks import Marks
 from deployd.store.pins import Pins
+from deployd.store.previews import Previews
 from deployd.store.queue import Queue
 from deployd.store.releases import Releases
 from deployd.store.rollouts import Rollouts
 from deployd.store.schedules import Schedules
+from deployd.store.secrets import Secrets
 from deployd.store.tokens import Tokens
 from deployd.store.variables import Variables
 
@@ -46,6 +50,10 @@ class Store:
         self.schedules = Schedules(self.database)
         self.freezes = Freezes(self.database)
         self.approvals = Approvals(self.database)
+        self.deliveries = Deliveries(self.database)
+        self.secrets = Secrets(self.database, Keyring(paths.key))
+        self.previews = Previews(self.database)
+        self.git_keys = GitKeys(self.database)
 
     def close(self) -> None:
         """Close all connections."""

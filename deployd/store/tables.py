@@ -287,3 +287,70 @@ approvals = sa.Table(
     sa.Column("activation", sa.Text),
     sa.Index("approvals_by_place", "app", "environment", "state"),
 )
+
+# pushes (0003)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("app", sa.Text, nullable=False),
+    sa.Column("delivery", sa.Text, nullable=False),
+    sa.Column("forge", sa.Text, nullable=False),
+    sa.Column("received", sa.Text, nullable=False),
+    sa.Column("what", sa.JSON, nullable=False),
+    sa.Column("asked", sa.JSON, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.UniqueConstraint("app", "delivery", name="deliveries_once"),
+)
+
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("app", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("extra", sa.JSON, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("updated", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+)
+
+previews = sa.Table(
+    "previews",
+    metadata,
+    sa.Column("app", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("forge", sa.Text, nullable=False),
+    sa.Column("pull", sa.JSON, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("approved", sa.Text),
+    sa.Column("rollout", sa.Text),
+    sa.Column("release", sa.Text),
+    sa.Column("address", sa.Text),
+    sa.Column("comment", sa.Text),
+    sa.Column("opened", sa.Text, nullable=False),
+    sa.Column("updated", sa.Text, nullable=False),
+    sa.Index("previews_by_state", "state", "updated"),
+)
+
+git_keys = sa.Table(
+    "git_keys",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("line", sa.Text, nullable=False),
+    sa.Column("apps", sa.JSON, nullable=False),
+    sa.Column("created", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.UniqueConstraint("fingerprint", name="git_keys_fingerprint"),
+)
+
+apscheduler_jobs = sa.Table(
+    "apscheduler_jobs",  # the timer's own, made again from `schedules` at each start
+    metadata,
+    sa.Column("id", sa.Unicode(191), primary_key=True),
+    sa.Column("next_run_time", sa.Float(25), index=True),
+    sa.Column("job_state", sa.LargeBinary, nullable=False),
+)

@@ -1,0 +1,120 @@
+"""Deliveries of forges: each is kept once, in one transaction with what it asks for, and longer than any rollout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from deployd.domain.ids import RolloutId
+from deployd.store.moments import now
+from deployd.store.queue import insert_ask
+from deployd.store.tables import deliveries as table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deployd.domain.ask import Ask
+    from deployd.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A delivery as it came: `what` is the read value as JSON, `asks` what it starts, `reason` why nothing."""
+
+    app: str
+    delivery: str
+    forge: str
+    origin: str
+    what: Mapping[str, Any]
+    asks: tuple[Ask, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What became of it: the ids of its rollouts, and whether it was new."""
+
+    rollouts: tuple[RolloutId, ...]
+    fresh: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A kept delivery."""
+
+    app: str
+    delivery: str
+    forge: str
+    received: str
+    what: Mapping[str, Any]
+    rollouts: tuple[RolloutId, ...]
+    reason: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `hook deliveries --json`."""
+        return {
+            "app": self.app,
+            "delivery": self.delivery,
+            "forge": self.forge,
+            "received": self.received,
+            "event": self.what.get("is"),
+            "rollouts": list(self.rollouts),
+            "reason": self.reason,
+        }
+
+
+class Deliveries:
+    """Deliveries by app and id."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, arrivals: Sequence[Arrival]) -> tuple[Taken, ...]:
+        """Keep several deliveries and their asks, all in one transaction; one that was there before starts nothing."""
+        with self._database.write() as connection:
+            return tuple(_take(connection, one) for one in arrivals)
+
+    def latest(self, app: str, *, limit: int = 20) -> tuple[Delivery, ...]:
+        """Deliveries, newest first."""
+        query = sa.select(table).where(table.c.app == app).order_by(table.c.number.desc()).limit(limit)
+        with self._database.read() as connection:
+            return tuple(
+                Delivery(
+                    app=row.app,
+                    delivery=row.delivery,
+                    forge=row.forge,
+                    received=row.received,
+                    what=row.what,
+                    rollouts=tuple(RolloutId(one) for one in row.asked),
+                    reason=row.reason,
+                )
+                for row in connection.execute(query)
+            )
+
+
+def _take(connection: sa.Connection, arrival: Arrival) -> Taken:
+    done = connection.execute(
+        insert(table)
+        .values(
+            app=arrival.app,
+            delivery=arrival.delivery,
+            forge=arrival.forge,
+            received=now(),
+            what=dict(arrival.what),
+            asked=[],
+            reason=arrival.reason,
+        )
+        .on_conflict_do_nothing(index_elements=[table.c.app, table.c.delivery])
+    )
+    here = (table.c.app == arrival.app, table.c.delivery == arrival.delivery)
+    if not done.rowcount:
+        row = connection.execute(sa.select(table.c.asked, table.c.reason).where(*here)).one()
+        return Taken(rollouts=tuple(RolloutId(one) for one in row.asked), fresh=False, reason=row.reason)
+    rollouts = tuple(insert_ask(connection, ask, origin=arrival.origin)[0] for ask in arrival.asks)
+    if rollouts:
+        connection.execute(sa.update(table).where(*here).values(asked=[str(one) for one in rollouts]))
+    return Taken(rollouts=rollouts, fresh=True, reason=arrival.reason)
