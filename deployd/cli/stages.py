@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from deployd.cli import alone, running
-from deployd.cli.render import clean
+from deployd.cli import alone, running, traced
 from deployd.cli.verbs import verb
-from deployd.domain.artifact import path_to_json
 from deployd.domain.quantity import format_duration, format_size
-from deployd.errors import NotFoundError
+from deployd.errors import UsageError
 
 if TYPE_CHECKING:
     import threading
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from deployd.cli.context import Cli
     from deployd.domain.artifact import Artifact
     from deployd.domain.events import Report
-    from deployd.domain.stages import BuildOutput, FileSet, TracedFile
+    from deployd.domain.stages import BuildOutput, FileSet
+
+    _Answer: TypeAlias = tuple[FileSet, tuple[str, ...]]
 
 _NO_CACHE = Annotated[bool, typer.Option("--no-cache", help="Build again, without the caches of earlier builds.")]
 _QUESTION = "Stop here? Nothing outside of deployd's own folders was touched."
@@ -53,27 +54,52 @@ def build(cli: Cli, *, no_cache: _NO_CACHE = False) -> None:
     cli.out.next("deployd trace", "deployd package -o shop.tar.gz".replace("shop", wish.app), "deployd release")
 
 
-@verb(example="deployd trace --why node_modules/next/package.json")
+@verb(example="deployd trace --entry dist/main.js --why node_modules/express/index.js")
 def trace(
     cli: Cli,
     *,
-    why: Annotated[str | None, typer.Option("--why", metavar="PATH", help="Say why one file is there.")] = None,
+    why: Annotated[
+        str | None, typer.Option("--why", metavar="PATH", help="Show the chain of files that leads to one file.")
+    ] = None,
     tree: Annotated[bool, typer.Option("--tree", help="Show folders with their sizes.")] = False,
+    entry: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--entry",
+            metavar="FILE",
+            help="Trace what this file of Node.js needs, as it stands: no build, no deployd.toml. Repeatable.",
+        ),
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", metavar="DIR", help="With --entry: the root of tracing. [default: the app's folder]"),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", metavar="GLOB", help="With --entry: files not to follow. Repeatable."),
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option("--condition", metavar="NAME", help="With --entry: a condition of package exports. Repeatable."),
+    ] = None,
     no_cache: _NO_CACHE = False,
 ) -> None:
     """List the files that the server needs at run time, building first where that was not done."""
-    wish = alone.wish_of(cli, use_cache=not no_cache)
-
-    def work(report: Report, cancel: threading.Event) -> FileSet:
-        return _traced(alone.built(wish, report=report, cancel=cancel), wish=wish, report=report, cancel=cancel)
-
-    files = running.run(cli, work, question=_QUESTION, aside=True)
-    if why is not None:
-        _draw_why(cli, files, why)
-    elif cli.options.json:
-        cli.out.document(_as_json(files))
+    if entry:
+        wanted = _Entries(cli, entry, base=base, ignore=ignore or [], conditions=condition or [])
+        files, chain = running.run(cli, wanted.work(why), question=_QUESTION, aside=True)
+    elif base or ignore or condition:
+        raise UsageError(
+            "--base, --ignore and --condition go with --entry", code="usage", fix="name the file with --entry FILE"
+        )
     else:
-        _draw_files(cli, files, tree=tree)
+        files, chain = running.run(cli, _of_build(cli, why, use_cache=not no_cache), question=_QUESTION, aside=True)
+    if why is not None:
+        traced.draw_why(cli, files, why, chain)
+    elif cli.options.json:
+        cli.out.document(traced.document(files))
+    else:
+        traced.draw(cli, files, tree=tree)
 
 
 @verb(example="deployd package -o shop.tar.gz")
@@ -123,53 +149,59 @@ def _traced(output: BuildOutput, *, wish: alone.Wish, report: Report, cancel: th
         )
 
 
-def _as_json(files: FileSet) -> dict[str, Any]:
-    return {"root": files.root, "files": [_file_json(file) for file in files.files], "warnings": list(files.warnings)}
+def _of_build(cli: Cli, why: str | None, *, use_cache: bool) -> Callable[[Report, threading.Event], _Answer]:
+    """Work that traces the app's build, and finds the way to `why`."""
+    wish = alone.wish_of(cli, use_cache=use_cache)
+
+    def work(report: Report, cancel: threading.Event) -> _Answer:
+        from deployd.stages import trace as stage
+
+        output = alone.built(wish, report=report, cancel=cancel)
+        files = _traced(output, wish=wish, report=report, cancel=cancel)
+        if why is None:
+            return files, ()
+        return files, stage.chain(
+            files,
+            traced.one(files, why).path,
+            output=output,
+            options=wish.options.trace,
+            tools=wish.caches.parent / "tools",
+            cancel=cancel,
+        )
+
+    return work
 
 
-def _file_json(file: TracedFile) -> dict[str, Any]:
-    return {
-        "path": path_to_json(file.path),
-        "size": file.size,
-        "symlink": None if file.symlink is None else path_to_json(file.symlink),
-        "reasons": list(file.reasons),
-    }
+class _Entries:
+    """What `trace --entry` asks for, with paths made absolute."""
 
+    def __init__(
+        self, cli: Cli, entries: Sequence[Path], *, base: Path | None, ignore: Sequence[str], conditions: Sequence[str]
+    ) -> None:
+        here = (cli.options.app_dir or Path()).absolute()
+        self._entries = [here / path for path in entries]
+        self._base = (here / base) if base else here
+        self._ignore, self._conditions = tuple(ignore), tuple(conditions)
+        self._here = here
+        self._tools = cli.paths.make().caches / "tools"
 
-def _draw_files(cli: Cli, files: FileSet, *, tree: bool) -> None:
-    if tree:
-        for folder, (count, size) in sorted(_folders(files).items()):
-            depth = folder.count("/")
-            name = clean(folder.rpartition("/")[2]) + "/"
-            cli.out.line(f"{format_size(size):>9}  {'  ' * depth}{name}  {cli.out.paint(f'{count:,}', 'dim')}")
-    else:
-        for file in files.files:
-            arrow = f" -> {clean(file.symlink)}" if file.symlink is not None else ""
-            cli.out.line(f"{format_size(file.size):>9}  {clean(file.path)}{arrow}")
-    for warning in files.warnings:
-        cli.out.warn(clean(warning))
-    total = sum(file.size for file in files.files)
-    cli.out.done(f"{len(files.files):,} files, {format_size(total)}")
+    def work(self, why: str | None) -> Callable[[Report, threading.Event], _Answer]:
+        """Work that traces the entries, and finds the way to `why`."""
 
+        def work(report: Report, cancel: threading.Event) -> _Answer:
+            from deployd.stages import trace as stage
 
-def _folders(files: FileSet) -> dict[str, tuple[int, int]]:
-    found: dict[str, tuple[int, int]] = {}
-    for file in files.files:
-        parts = file.path.split("/")[:-1][:4]
-        for depth in range(1, len(parts) + 1):
-            folder = "/".join(parts[:depth])
-            count, size = found.get(folder, (0, 0))
-            found[folder] = (count + 1, size + file.size)
-    return found
+            with alone.stage("trace", report):
+                files = stage.trace_entries(
+                    self._entries,
+                    base=self._base,
+                    process_cwd=self._here,
+                    ignore=self._ignore,
+                    conditions=self._conditions,
+                    tools=self._tools,
+                    cancel=cancel,
+                )
+            chain = () if why is None else stage.chain(files, traced.one(files, why).path, tools=self._tools)
+            return files, chain
 
-
-def _draw_why(cli: Cli, files: FileSet, path: str) -> None:
-    file = next((one for one in files.files if one.path == path), None)
-    if file is None:
-        raise NotFoundError(f"{path} is not among the traced files", code="file-not-traced", fix="see `deployd trace`")
-    if cli.options.json:
-        cli.out.document(_file_json(file))
-        return
-    cli.out.line(clean(path))
-    for reason in file.reasons:
-        cli.out.line(f"  because of {clean(reason)}")
+        return work

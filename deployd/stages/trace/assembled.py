@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from deployd.domain.stages import TracedFile
 from deployd.errors import CommandError, PackageError
 from deployd.stages.trace import manifests, programs, serverjs, traces, tree
+from deployd.stages.trace.traces import SERVER_TRACE
 
 if TYPE_CHECKING:
     import threading
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from deployd.stages.trace.nextapp import NextApp
     from deployd.stages.trace.traces import Named, Trace
 
-_SERVER_TRACE = "next-server.js.nft.json"
 _COPIED = ("server/pages", "server/app")
 _TOLD_ROUTES = 5
 
@@ -33,13 +33,6 @@ class Needs:
     traces: tuple[Trace, ...]
     files: Mapping[str, Named]
     by: Mapping[str, tuple[str, ...]]
-
-    def reasons(self, path: str) -> tuple[str, ...]:
-        """Why a file is there, for people: a few routes, or parts of the server."""
-        shown = {trace.name: f"needed by {_shown(trace)}" for trace in self.traces}
-        names = self.by[path]
-        told = tuple(shown[name] for name in names[:_TOLD_ROUTES])
-        return told if len(names) <= _TOLD_ROUTES else (*told, f"needed by {len(names) - _TOLD_ROUTES} more routes")
 
 
 def needs(app: NextApp) -> Needs:
@@ -80,14 +73,14 @@ def add(
 
     Raises PackageError when the build left no trace of the server.
     """
-    if not any(trace.name == _SERVER_TRACE for trace in needed.traces):
+    if not any(trace.name == SERVER_TRACE for trace in needed.traces):
         raise PackageError(
-            f"the build left neither a standalone tree nor {_SERVER_TRACE}",
+            f"the build left neither a standalone tree nor {SERVER_TRACE}",
             code="standalone-incomplete",
             fix="build again without the cache: deployd release --no-cache",
         )
     root = tree.Root(app.root)
-    told = _Reasons(needed)
+    told = Reasons(needed)
     for path, named in needed.files.items():
         if path not in skip:
             found.add(_taken(root, named, reasons=told.of(path)))
@@ -108,27 +101,27 @@ def outside(needed: Needs) -> list[str]:
     return [f"outside of the root of tracing, and left out: {path}" for path in lost]
 
 
-class _Reasons:
-    """Reasons by the traces that need a file: many files share them."""
+class Reasons:
+    """Why a file is there, for people: a few routes, or parts of the server. Many files share theirs."""
 
     def __init__(self, needed: Needs) -> None:
-        self._needed = needed
+        self._by = needed.by
+        self._shown = {trace.name: f"needed by {shown(trace)}" for trace in needed.traces}
         self._kept: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def of(self, path: str) -> tuple[str, ...]:
-        names = self._needed.by[path]
+        """The reasons for a file that a trace names."""
+        names = self._by[path]
         if names not in self._kept:
-            self._kept[names] = self._needed.reasons(path)
+            told = tuple(self._shown[name] for name in names[:_TOLD_ROUTES])
+            more = len(names) - _TOLD_ROUTES
+            self._kept[names] = (*told, f"needed by {more} more routes") if more > 0 else told
         return self._kept[names]
 
 
-def reasons(needed: Needs) -> _Reasons:
-    """Reasons of many files, each told once."""
-    return _Reasons(needed)
-
-
-def _shown(trace: Trace) -> str:
-    if trace.name == _SERVER_TRACE:
+def shown(trace: Trace) -> str:
+    """What a trace belongs to, for people: a route, the server, or a part of it."""
+    if trace.name == SERVER_TRACE:
         return "the server"
     return trace.routes[0] if trace.routes else Path(trace.name.removesuffix(".js.nft.json")).name
 
@@ -166,7 +159,7 @@ def _server(app: NextApp, *, root: tree.Root, found: Found, cancel: threading.Ev
                 details=error.details,
                 fix="build with NEXT_PRIVATE_STANDALONE=1 in the environment, or with output: 'standalone'",
             ) from error
-        trace = traces.read_one(Path(folder) / _SERVER_TRACE, name=_SERVER_TRACE, root=app.root)
+        trace = traces.read_one(Path(folder) / SERVER_TRACE, name=SERVER_TRACE, root=app.root)
     for named in trace.files:
         if not found.has(named.path):
             yield from root.take(named.path, reasons=("needed by the server",))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployd.stages.trace import programs
 from deployd.stages.trace.globs import Questions
-from deployd.stages.trace.traces import SERVER
+from deployd.stages.trace.traces import SERVER, SERVER_TRACE
 
 if TYPE_CHECKING:
     import threading
@@ -162,4 +162,4 @@ def _concerned(traces: Sequence[Trace], routes: set[str]) -> set[str]:
 def _names(traces: Sequence[Trace] | None, routes: set[str], server: set[str], *, rule: Rule) -> set[str]:
     if traces is None:
         return {SERVER} if rule.route in _EVERYTHING else set()
-    return _concerned(traces, routes) | ({"next-server.js.nft.json"} if server else set())
+    return _concerned(traces, routes) | ({SERVER_TRACE} if server else set())

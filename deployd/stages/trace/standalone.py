@@ -26,7 +26,7 @@ def add(found: Found, app: NextApp, needed: Needs, *, skip: Mapping[str, object]
     it cannot copy a file, and exits with 0. What is in `skip` is excluded. Raises PackageError for links that lead out.
     """
     found.add(tree.walk(_tree(app), at="", reason="standalone"))
-    told = assembled.reasons(needed)
+    told = assembled.Reasons(needed)
     root = tree.Root(app.root)
     kept = {*assembled.required(app), app.at("server.js")}
     whole = tuple(app.in_dist(f"{folder}/") for folder in ("server/app", "server/pages"))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERVER = "next-server"  # Next.js matches route globs against this name for the server's own trace
-_SERVER_TRACE = "next-server.js.nft.json"
+SERVER_TRACE = "next-server.js.nft.json"
 _MINIMAL_TRACE = "next-minimal-server.js.nft.json"  # made for adapters: the standalone server does not load it
 _GROUP = re.compile(r"/\([^/]+\)(?=/|$)|/@[^/]+(?=/|$)")
 
@@ -126,7 +126,7 @@ def static_traces(dist: Path) -> set[str]:
 def _routes(name: str) -> tuple[str, ...]:
     """The route of a trace, as the documentation writes it and as Next.js itself matches it."""
     page = name.removesuffix(".js.nft.json")
-    if name == _SERVER_TRACE:
+    if name == SERVER_TRACE:
         return (SERVER,)
     if page.startswith("server/app/"):
         route = _GROUP.sub("", "/" + page.removeprefix("server/app/").rpartition("/")[0])
