@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.contract.fakehost import HELPER, SERVERS, FakeHost, TcpServer, answering
+from tests.contract.realweb import RealWeb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,3 +52,12 @@ def host(tmp_path: Path, library: Path) -> Iterator[FakeHost]:
 def configured(host: FakeHost) -> FakeHost:
     host.configure(instances=2, memory=None, drain=30, domains=[], port=80)
     return host
+
+
+@pytest.fixture
+def web(host: FakeHost) -> Iterator[RealWeb]:
+    """The real web server on the host in a folder, with the app configured on a free port; not started."""
+    made = RealWeb(host)
+    host.configure(instances=1, memory=None, drain=30, domains=[], port=made.port)
+    yield made
+    made.close()

@@ -1,0 +1,178 @@
+"""Apps with a server behind the real web server: what is served past them, what reaches them, and what never does."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.contract.fakehost import SERVERS, A, B, Package, UnixServer
+
+if TYPE_CHECKING:
+    from tests.contract.fakehost import FakeHost
+    from tests.contract.realweb import RealWeb
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """Answers with what arrived; `/_next/static` is 404 but for `mine.js`, which has a header of the app's."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        missing = self.path.startswith("/_next/static") and "mine" not in self.path
+        said = b"no such asset" if missing else json.dumps(
+            {"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": len(body)}
+        ).encode()  # fmt: skip
+        self.send_response(404 if missing else 200)
+        self.send_header("X-App", "yes")
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(said)
+
+    do_POST = do_HEAD = do_GET  # noqa: N815 - its names are the library's
+
+    def address_string(self) -> str:
+        return "web"
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+
+def echo(host: FakeHost, release: str) -> None:
+    path = host.root / "run/deployd/shop-production" / f"{release}.sock"
+    path.unlink()
+    server = UnixServer(str(path), Echo)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign] - visitors that leave early
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    SERVERS.append(server)
+
+
+def app(version: str, **fields: Any) -> Package:
+    files = {
+        "server.js": b"serve()", ".deployd/listen.cjs": b"listen()", f".next/static/{version}.js": version.encode(),
+        "public/robots.txt": f"robots {version}".encode(), ".next/server/secret.json": b"canary",
+    }  # fmt: skip
+    return Package(files, **{"public": {"/": "public"}, **fields})
+
+
+@pytest.fixture
+def live(host: FakeHost, web: RealWeb) -> RealWeb:
+    host.live(A, app("one"))
+    echo(host, A)
+    web.start()
+    return web
+
+
+def test_files_are_served_past_the_app(live: RealWeb, host: FakeHost) -> None:
+    assert live.ask("/_next/static/one.js").headers["cache-control"] == "public, max-age=31536000, immutable"
+    robots = live.ask("/robots.txt")
+    assert (robots.text, robots.headers["cache-control"]) == ("robots one", "public, max-age=0")
+    assert live.ask("/robots.txt", If_None_Match=robots.headers["etag"]).status == 304
+    host.live(B, app("two"))
+    echo(host, B)
+    assert [live.ask(f"/_next/static/{name}.js").text for name in ("one", "two")] == ["one", "two"]
+    assert live.ask("/robots.txt").text == "robots two"
+
+
+@pytest.mark.parametrize("rest", ["server.js", ".next/server/secret.json", ".deployd/manifest.json", "state.json"])
+def test_no_path_leads_out_of_what_is_served(live: RealWeb, rest: str) -> None:
+    """Such a path reaches the app, or nobody: never a file beside the assets."""
+    for up in ("..%2f", "%2e%2e/", "..%2F..%2f", "../", "..%2f..%2f..%2f", "_next/static/..%2f..%2f", "%5c..%5c..%5c"):
+        for prefix in ("/", "/_next/static/", "/_next/static/..%2f"):
+            for more in ("", f"releases/{A}/"):
+                answer = live.ask(f"{prefix}{up}{more}{rest}")
+                assert b"canary" not in answer.body
+                assert b"serve()" not in answer.body
+                assert b'"epoch"' not in answer.body
+                assert b'"sha256"' not in answer.body
+                assert answer.status == 400 or answer.headers.get("x-app") == "yes", answer
+
+
+def test_what_a_visitor_claims_does_not_reach_the_app(live: RealWeb) -> None:
+    forged = {
+        "X_Forwarded_For": "6.6.6.6", "X_Forwarded_Host": "evil.test", "X_Forwarded_Proto": "https",
+        "X_Forwarded_Port": "1", "X_Forwarded_Prefix": "/x", "Forwarded": "for=6.6.6.6", "X_Real_Ip": "6.6.6.6",
+        "X_Middleware_Subrequest": "middleware", "X_Middleware_Subrequest_Id": "1", "X_Original_Url": "/admin",
+        "X_Invoke_Path": "/admin", "X_Now_Route_Matches": "1", "X_Matched_Path": "/admin", "X_Middleware_Rewrite": "/a",
+    }  # fmt: skip
+
+    seen = json.loads(live.ask("/page", X_Middleware_Prefetch="1", Cookie="a=b", Host="shop.test:81", **forged).body)
+
+    headers = seen["headers"]
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["x-real-ip"] == "127.0.0.1"
+    assert headers["x-forwarded-host"] == headers["host"] == "shop.test:81"
+    assert headers["x-forwarded-proto"] == "http"
+    assert (headers["x-middleware-prefetch"], headers["cookie"]) == ("1", "a=b")
+    ours = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+    assert {name.lower().replace("_", "-") for name in forged} & set(headers) == ours
+    assert not [value for value in headers.values() if "evil" in value or "6.6.6.6" in value or "admin" in value]
+
+
+def test_an_app_with_headers_on_its_assets_is_asked_first(host: FakeHost, web: RealWeb) -> None:
+    """Its own chunk comes from it; one of an earlier release, which it does not know, from the union."""
+    host.live(A, app("one", ask_first=True))
+    host.live(B, app("mine", ask_first=True))
+    echo(host, B)
+    web.start()
+
+    own = web.ask("/_next/static/mine.js")
+    assert (own.headers["x-app"], json.loads(own.body)["path"]) == ("yes", "/_next/static/mine.js")
+    old = web.ask("/_next/static/one.js")
+    assert (old.status, old.text, old.headers["cache-control"]) == (
+        200, "one", "public, max-age=31536000, immutable",
+    )  # fmt: skip
+    assert web.ask("/_next/static/one.js", "HEAD").status == 200
+    assert web.ask("/_next/static/one.js", If_None_Match=old.headers["etag"]).status == 304
+    gone = web.ask("/_next/static/nobodys.js")
+    assert (gone.status, gone.text, gone.headers["x-app"]) == (404, "no such asset", "yes")
+    posted = web.ask("/_next/static/one.js", "POST", b"x")
+    assert (posted.status, posted.text) == (404, "no such asset")
+
+
+def test_bodies_have_a_limit_where_one_is_set(host: FakeHost, web: RealWeb) -> None:
+    host.configure(instances=1, domains=[], port=web.port, body=1000)
+    host.live(A, app("one"))
+    echo(host, A)
+    web.start()
+
+    assert json.loads(web.ask("/", "POST", b"x" * 1000).body)["body"] == 1000
+    assert web.ask("/", "POST", b"x" * 1001).status == 413
+
+
+def test_health_says_whether_there_is_a_release_and_nothing_else(host: FakeHost, web: RealWeb) -> None:
+    web.start()
+    nothing = web.ask("/.deployd/health")
+    assert (nothing.status, nothing.text) == (503, "not ready")
+    page = web.ask("/")
+    assert (page.status, page.headers["cache-control"]) == (503, "no-store")
+    assert "Nothing is live here yet" in page.text
+    host.live(A, app("one"))
+
+    healthy = web.ask("/.deployd/health")
+    assert (healthy.status, healthy.text, healthy.headers["cache-control"]) == (200, "ok", "no-store")
+    assert "x-deployd-release" not in healthy.headers
+
+
+def test_slow_and_idle_visitors_stop_nobody(live: RealWeb) -> None:
+    """Connections that say nothing, half a head, or half a body: others are answered at once."""
+    slow = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(400)]
+    try:
+        for number, one in enumerate(slow):
+            one.sendall((b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")[
+                number % 40 if number % 40 < 3 else 0
+            ])  # fmt: skip
+        started = time.monotonic()
+        assert [live.ask("/robots.txt").status for _ in range(20)] == [200] * 20
+        assert live.ask("/").status == 200
+        assert time.monotonic() - started < 10
+    finally:
+        for one in slow:
+            one.close()
