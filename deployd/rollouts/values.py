@@ -35,8 +35,8 @@ def build_output(data: Mapping[str, Any]) -> BuildOutput:
     plan |= {name: tuple(plan[name]) for name in ("install", "command")}
     plan["build_id"] = BuildId.parse(plan["build_id"])
     static = StaticSite(**data["static"]) if data.get("static") else None
-    entries = tuple(data.get("entries", ()))
-    return BuildOutput(**{**data, "plan": BuildPlan(**plan), "static": static, "entries": entries})
+    lists = {name: tuple(data.get(name, ())) for name in ("entries", "include")}
+    return BuildOutput(**{**data, **lists, "plan": BuildPlan(**plan), "static": static})
 
 
 def runtime(data: Mapping[str, Any]) -> Runtime:

@@ -2,97 +2,176 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from deployd.errors import BuildError
+from deployd.stages.build import manifest, nextapp, sites, startscript
 
-Framework = Literal["nextjs", "node", "static"]
-_OLDEST_NEXT = (13, 5)
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Framework = Literal["nextjs", "nuxt", "astro", "sveltekit", "react-router", "node", "static"]
+FRAMEWORKS: tuple[Framework, ...] = ("nextjs", "nuxt", "astro", "sveltekit", "react-router", "node", "static")
+# The package that gives a framework away, the framework, and its build when package.json has no script for it.
+_BY_PACKAGE: tuple[tuple[str, Framework, tuple[str, ...]], ...] = (
+    ("next", "nextjs", ("next", "build")),
+    ("nuxt", "nuxt", ("nuxt", "build")),
+    ("@sveltejs/kit", "sveltekit", ("vite", "build")),
+    ("astro", "astro", ("astro", "build")),
+    ("@react-router/dev", "react-router", ("react-router", "build")),
+    ("@remix-run/dev", "react-router", ("remix", "vite:build")),
+)
+# Makers of pages, and their builds; `init` tells them by name.
+_GENERATORS: dict[str, tuple[str, ...]] = {
+    "@11ty/eleventy": ("eleventy",),
+    "@docusaurus/core": ("docusaurus", "build"),
+    "gatsby": ("gatsby", "build"),
+    "vitepress": ("vitepress", "build"),
+    "react-scripts": ("react-scripts", "build"),
+    "@angular/core": ("ng", "build"),
+    "@vue/cli-service": ("vue-cli-service", "build"),
+    "parcel": ("parcel", "build"),
+    "hexo": ("hexo", "generate"),
+    "vite": ("vite", "build"),
+}
+_SERVERS: dict[str, str] = {
+    "@nestjs/core": "Nest", "express": "Express", "fastify": "Fastify", "koa": "Koa", "hono": "Hono",
+    "@hapi/hapi": "hapi",
+    "@adonisjs/core": "AdonisJS", "polka": "Polka", "restify": "Restify",
+}  # fmt: skip
+_NAMES: dict[str, str] = {
+    "nextjs": "Next.js", "nuxt": "Nuxt", "astro": "Astro", "sveltekit": "SvelteKit", "react-router": "React Router",
+    "node": "Node.js", "static": "static files",
+    "@11ty/eleventy": "Eleventy", "@docusaurus/core": "Docusaurus", "gatsby": "Gatsby", "vitepress": "VitePress",
+    "react-scripts": "Create React App", "@angular/core": "Angular", "@vue/cli-service": "Vue CLI", "parcel": "Parcel",
+    "hexo": "Hexo", "vite": "Vite", "@remix-run/dev": "Remix",
+}  # fmt: skip
+_SERVER_FILES = ("server.js", "server.mjs", "server.cjs", "server.ts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detected:
-    """What an app is. `version` is the range in package.json; `name` its name there; `health` a likely probe path."""
+    """What an app is. `version` is the range in package.json; `name` its name there; `health` a likely probe path.
+
+    `tool` is what people call it (Express, Vite), and `build` the words of its own build command, empty for none.
+    """
 
     framework: Framework
     version: str | None
     name: str | None
     health: str | None
-    package: dict[str, Any]
+    package: dict[str, Any] = field(default_factory=dict)
+    tool: str = ""
+    build: tuple[str, ...] = ()
 
 
-def read_package(app_dir: Path) -> dict[str, Any]:
-    """package.json of a folder; raises BuildError when it is missing or no JSON object."""
-    path = app_dir / "package.json"
-    try:
-        data = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise BuildError(
-            f"there is no package.json in {app_dir.name or app_dir}",
-            code="package-json-missing",
-            fix="run this in the app's folder, or set the app's folder with -C",
-        ) from error
-    except ValueError as error:
-        raise BuildError(
-            f"package.json is no JSON: {error}", code="package-json-invalid", fix="mend package.json"
-        ) from error
-    if not isinstance(data, dict):
-        raise BuildError("package.json is no JSON object", code="package-json-invalid", fix="mend package.json")
-    return data
-
-
-def detect(app_dir: Path) -> Detected:
-    """Look at an app's folder; raises BuildError when nothing can be built there."""
-    package = read_package(app_dir)
-    needs = {**package.get("devDependencies", {}), **package.get("dependencies", {})}
+def detect(app_dir: Path, *, said: str | None = None) -> Detected:
+    """Look at an app's folder; `said` is build.framework. Raises BuildError when nothing can be built there."""
+    if not (app_dir / "package.json").is_file() and not (app_dir / "package.json").is_symlink():
+        return _without_package(app_dir, said)
+    package = manifest.read(app_dir)
+    needs = manifest.needs(package)
     name = package.get("name") if isinstance(package.get("name"), str) else None
-    if "next" in needs:
-        return Detected(
-            framework="nextjs", version=str(needs["next"]), name=name, health=_health(app_dir), package=package
-        )
-    return Detected(framework="node", version=None, name=name, health=None, package=package)
+    framework, by, build = _of_needs(needs)
+    if framework is None or (said and said != framework):
+        framework, by, build = _of_habits(package, needs, app_dir, said=said)
+    return Detected(
+        framework=framework,
+        version=needs.get(by) if by else None,
+        name=name,
+        health=nextapp.health(app_dir) if framework == "nextjs" else None,
+        package=package,
+        tool=_NAMES.get(by or "", "") or _SERVERS.get(by or "", "") or _NAMES[framework],
+        build=build,
+    )
 
 
-def _health(app_dir: Path) -> str | None:
-    for base in (app_dir / "app", app_dir / "src" / "app", app_dir / "pages", app_dir / "src" / "pages"):
-        for place in ("health", "healthz", "api/health", "api/healthz", "up"):
-            if any((base / place).glob("route.*")) or any((base / place).parent.glob(f"{Path(place).name}.[jt]s*")):
-                return f"/{place}"
-    return None
+def has_pages(app_dir: Path) -> bool:
+    """Whether an index.html lies where a site that needs no build has it."""
+    return any((app_dir / place / "index.html").is_file() for place in sites.UNBUILT)
 
 
-def installed_next(app_dir: Path, root: Path) -> tuple[int, ...] | None:
-    """The version of the Next.js that was installed for an app, or None."""
-    folder = app_dir
-    while True:
-        path = folder / "node_modules" / "next" / "package.json"
-        if path.is_file():
-            text = str(json.loads(path.read_text()).get("version", "0"))
-            return tuple(int(part) for part in text.split("-", maxsplit=1)[0].split(".")[:3] if part.isdigit())
-        if folder in (root, folder.parent):
-            return None
-        folder = folder.parent
+def _of_needs(needs: dict[str, str]) -> tuple[Framework | None, str | None, tuple[str, ...]]:
+    for package, framework, build in _BY_PACKAGE:
+        if package in needs:
+            return framework, package, build
+    return None, None, ()
 
 
-def lockfiles_above(root: Path) -> list[Path]:
-    """Lock files in the folders above a checkout: Next.js takes the topmost one's folder for the app's root."""
-    return [
-        folder / name
-        for folder in root.parents
-        for name in ("package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb", "pnpm-workspace.yaml")
-        if (folder / name).exists()
-    ]
+def _of_habits(
+    package: dict[str, Any], needs: dict[str, str], app_dir: Path, *, said: str | None
+) -> tuple[Framework, str | None, tuple[str, ...]]:
+    """A server if a start script runs one; else pages if something makes them or they lie there."""
+    by = next((framework for framework in FRAMEWORKS if framework == said), None)
+    server = next((name for name in _SERVERS if name in needs), None)
+    maker = next((name for name in _GENERATORS if name in needs), None)
+    if by is None:
+        by = "node" if _is_server(package, app_dir, known=server, maker=maker) else "static"
+        if by == "static" and not (maker or has_pages(app_dir) or manifest.scripts(package).get("build")):
+            raise _nothing(app_dir)
+        if "workspaces" in package and not (server or maker or startscript.entry(package, app_dir)) and _inner(app_dir):
+            raise _nothing(app_dir)
+    if by == "static":
+        return by, maker, _GENERATORS.get(maker or "", ())
+    if by == "node":
+        return by, server, ()
+    return by, None, next((build for _, framework, build in _BY_PACKAGE if framework == by), ())
 
 
-def check_next(version: tuple[int, ...] | None) -> None:
-    """Raise BuildError for a Next.js that cannot be built standalone from outside."""
-    if version is not None and version[:2] < _OLDEST_NEXT:
-        shown = ".".join(map(str, version))
-        raise BuildError(
-            f"Next.js {shown} is older than deployd supports",
-            code="next-unsupported",
-            fix="use Next.js 13.5 or later: 13.5, 14.2, 15.5 and 16 were tried",
-        )
+def _is_server(package: dict[str, Any], app_dir: Path, *, known: str | None, maker: str | None) -> bool:
+    if startscript.entry(package, app_dir) or startscript.command(package, "fastify"):
+        return True
+    if maker:
+        return False
+    if known or any((app_dir / name).is_file() for name in _SERVER_FILES):
+        return True
+    if has_pages(app_dir):
+        return False
+    main = package.get("main")
+    return isinstance(main, str) and bool(main)
+
+
+def _without_package(app_dir: Path, said: str | None) -> Detected:
+    if said == "static" or (said is None and has_pages(app_dir)):
+        return Detected(framework="static", version=None, name=None, health=None, tool=_NAMES["static"])
+    if said == "node" and any((app_dir / name).is_file() for name in (*_SERVER_FILES, "index.js", "index.mjs")):
+        return Detected(framework="node", version=None, name=None, health=None, tool=_NAMES["node"])
+    raise BuildError(
+        f"there is no package.json in {app_dir.name or app_dir}, and no index.html",
+        code="package-json-missing",
+        fix="run this in the app's folder, or name the app's folder with -C",
+    )
+
+
+def _nothing(app_dir: Path) -> BuildError:
+    inner = _inner(app_dir)
+    here = app_dir.name or app_dir
+    return BuildError(
+        f"nothing in {here} says what to build or to run: package.json names no framework, server or build script",
+        code="framework-unsupported",
+        fix=f"name the app's folder: {', '.join(inner)}"
+        if inner
+        else 'set build.framework to "node" and build.entry to its file, or to "static" and build.output to its folder',
+    )
+
+
+def _inner(app_dir: Path) -> list[str]:
+    """Folders below that look like apps: with a framework, or with a start script."""
+    found = []
+    for path in sorted([*app_dir.glob("*/package.json"), *app_dir.glob("*/*/package.json")]):
+        if "node_modules" in path.parts:
+            continue
+        try:
+            package = manifest.read(path.parent)
+        except BuildError:
+            continue
+        needs = manifest.needs(package)
+        framework, _, _ = _of_needs(needs)
+        if (
+            framework
+            or startscript.entry(package, path.parent)
+            or ("vite" in needs and (path.parent / "index.html").is_file())
+        ):
+            found.append(path.parent.relative_to(app_dir).as_posix())
+    return found

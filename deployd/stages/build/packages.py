@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deployd.domain.stages import PackageManager
+    from deployd.stages.build.workspaces import Workspace
 
-_LOCKS: dict[str, PackageManager] = {
+LOCKS: dict[str, PackageManager] = {
     "package-lock.json": "npm",
     "npm-shrinkwrap.json": "npm",
     "pnpm-lock.yaml": "pnpm",
@@ -30,6 +31,10 @@ _MAKE_LOCK: dict[str, str] = {
 }
 _NAMED = re.compile(r"(npm|pnpm|yarn|bun)@(\d+\.\d+\.\d+[0-9A-Za-z.-]*)(?:\+.*)?")
 # What is installed when packageManager names no version; npm is the one that comes with this machine.
+_PNPM_FORMAT = 9
+_FORMATS: dict[tuple[PackageManager, int], str] = {
+    ("yarn", 6): "3.8.7", ("yarn", 8): "4.5.0", ("pnpm", 5): "7.33.7", ("pnpm", 6): "8.15.9",
+}  # fmt: skip
 DEFAULT_VERSIONS: dict[str, str | None] = {"npm": None, "pnpm": "10.34.0", "yarn": "1.22.22", "bun": "1.3.0"}
 
 
@@ -41,7 +46,6 @@ class Manager:
     version: str | None
     lockfile: Path
     folder: Path
-    install: tuple[str, ...]
 
     @property
     def lockfile_sha256(self) -> str:
@@ -54,7 +58,7 @@ def find(app_dir: Path, *, root: Path, package: dict[str, Any]) -> Manager:
     named = _named(package)
     folder = app_dir
     while True:
-        locks = [folder / name for name in _LOCKS if (folder / name).is_file()]
+        locks = [folder / name for name in LOCKS if (folder / name).is_file()]
         if locks:
             return _chosen(locks, folder=folder, named=named)
         if folder in (root, folder.parent):
@@ -83,9 +87,9 @@ def _named(package: dict[str, Any]) -> tuple[PackageManager, str] | None:
 
 
 def _chosen(locks: list[Path], *, folder: Path, named: tuple[PackageManager, str] | None) -> Manager:
-    managers = {_LOCKS[lock.name] for lock in locks}
+    managers = {LOCKS[lock.name] for lock in locks}
     if named:
-        fitting = [lock for lock in locks if _LOCKS[lock.name] == named[0]]
+        fitting = [lock for lock in locks if LOCKS[lock.name] == named[0]]
         if not fitting:
             raise BuildError(
                 f"packageManager names {named[0]}, but the lock file is {locks[0].name}",
@@ -103,24 +107,68 @@ def _chosen(locks: list[Path], *, folder: Path, named: tuple[PackageManager, str
 
 
 def _manager(lockfile: Path, *, folder: Path, version: str | None) -> Manager:
-    name = _LOCKS[lockfile.name]
-    version = version or DEFAULT_VERSIONS[name]
-    if name == "yarn" and version == DEFAULT_VERSIONS["yarn"] and "__metadata:" in lockfile.read_text(errors="replace"):
+    name = LOCKS[lockfile.name]
+    if version is None and name in ("yarn", "pnpm"):
+        version = _written_by(name, lockfile)
+    return Manager(name=name, version=version or DEFAULT_VERSIONS[name], lockfile=lockfile, folder=folder)
+
+
+def _written_by(name: PackageManager, lockfile: Path) -> str | None:
+    """The version that reads a lock file of this format; None for the newest format."""
+    text = lockfile.read_text(errors="replace")
+    if name == "yarn" and "__metadata:" not in text:
+        return None
+    if name == "yarn" and (own := _yarn_path(lockfile.with_name(".yarnrc.yml"))):
+        return own
+    pattern = r"__metadata:\s+version: (\d+)" if name == "yarn" else r"lockfileVersion:\s*'?(\d+)"
+    written = re.search(pattern, text)
+    if written is None or (name == "pnpm" and int(written[1]) >= _PNPM_FORMAT):
+        return None
+    version = _FORMATS.get((name, int(written[1])))
+    if version is None:
         raise BuildError(
-            "yarn.lock was written by Yarn 2 or later, but package.json does not say which",
+            f"{lockfile.name} is of the format {written[1]}, and package.json does not say which {name} wrote it",
             code="package-manager-unknown",
-            fix='add "packageManager": "yarn@4.x.y" (exact) to package.json; `yarn --version` prints it',
+            fix=f'add "packageManager": "{name}@x.y.z" (exact) to package.json; `{name} --version` prints it',
         )
-    return Manager(name=name, version=version, lockfile=lockfile, folder=folder, install=_install(name, version))
+    return version
 
 
-def _install(name: PackageManager, version: str | None) -> tuple[str, ...]:
-    if name == "npm":
-        return ("npm", "ci", "--no-audit", "--no-fund")
-    if name == "yarn":
-        classic = (version or "1").startswith("1.")
-        return ("yarn", "install", "--frozen-lockfile" if classic else "--immutable")
-    return (name, "install", "--frozen-lockfile")
+def _yarn_path(settings: Path) -> str | None:
+    """The version of the Yarn that a repository brings along."""
+    text = settings.read_text(errors="replace") if settings.is_file() else ""
+    found = re.search(r"^yarnPath:.*yarn-(\d+\.\d+\.\d+)\.cjs", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def install(manager: Manager, workspace: Workspace | None) -> tuple[str, ...]:
+    """The argv that installs from the lock file only; of a workspace what the app and its root need, where it can.
+
+    Yarn installs everything: `workspaces focus` does not look whether the lock file fits (measured with 4.5).
+    """
+    apart = workspace if workspace and workspace.others else None
+    folders = [one.folder for one in (apart.app, *apart.needed)] if apart else []
+    match manager.name:
+        case "npm":
+            words = ["npm", "ci", "--no-audit", "--no-fund"]
+            words += ["-w", folders[0], "--include-workspace-root"] if folders else []
+        case "pnpm":
+            words = ["pnpm", "install", "--frozen-lockfile"]
+            for name in (f"{{{folder}}}..." for folder in folders):
+                words += ["--filter", name]
+            words += ["--filter", "{.}"] if folders else []
+        case "yarn":
+            words = ["yarn", "install", "--frozen-lockfile" if _is_classic(manager.version) else "--immutable"]
+        case _:
+            words = ["bun", "install", "--frozen-lockfile"]
+            for name in (f"./{folder}" for folder in folders):
+                words += ["--filter", name]
+            words += ["--filter", "./"] if folders else []
+    return tuple(words)
+
+
+def _is_classic(version: str | None) -> bool:
+    return (version or "1").startswith("1.")
 
 
 def run_script(name: PackageManager, script: str) -> tuple[str, ...]:

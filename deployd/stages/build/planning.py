@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from deployd.domain.ids import BuildId
 from deployd.domain.stages import BuildPlan, SourceTree
 from deployd.errors import BuildError
-from deployd.stages.build import framework, packages, runtime
+from deployd.stages.build import commands, framework, manifest, nextapp, packages, runtime, treehash, workspaces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,27 +18,38 @@ if TYPE_CHECKING:
     from deployd.domain.options import Build
 
 # Raised when deployd itself builds, traces or packages differently, so that no old artifact is taken for a new one.
-RECIPE = 1
+RECIPE = 2
 
 
-def plan(source: SourceTree, options: Build, *, app: str, environment: str, variables: Mapping[str, str]) -> BuildPlan:
-    """Plan a build; `variables` are the build-time ones, in clear. Raises BuildError."""
+def plan(
+    source: SourceTree,
+    options: Build,
+    *,
+    app: str,
+    environment: str,
+    variables: Mapping[str, str],
+    trace_root: str | None = None,
+) -> BuildPlan:
+    """Plan a build; `variables` are the build-time ones, in clear, `trace_root` is trace.root. Raises BuildError."""
     app_dir, root = Path(source.app_dir), Path(source.root)
-    found = framework.detect(app_dir)
-    if found.framework != "nextjs":
-        raise _unsupported(app_dir, root=root)
-    manager = packages.find(app_dir, root=root, package=_naming(found.package, app_dir=app_dir, root=root))
+    found = framework.detect(app_dir, said=options.framework)
+    if found.framework == "nextjs" and found.version:
+        nextapp.check_wish(found.version)
+    manager = _manager(found, app_dir=app_dir, root=root)
+    workspace = workspaces.find(manager.folder, app_dir=app_dir) if manager else None
     node = runtime.resolve(options.node or _wished_node(app_dir, root=root, package=found.package))
-    install = ("sh", "-c", options.install) if options.install else manager.install
-    command = ("sh", "-c", options.command) if options.command else _command(found, manager)
+    install = packages.install(manager, workspace) if manager else ()
+    install = ("sh", "-c", options.install) if options.install else install
+    command = ("sh", "-c", options.command) if options.command else commands.build(found, manager, workspace)
     inputs = {
         "recipe": RECIPE,
-        "tree": source.tree_hash,
+        "tree": treehash.of(source, workspace),
         "subdir": app_dir.relative_to(root).as_posix(),
         "app": app,
         "environment": environment,
         "framework": found.framework,
-        "manager": [manager.name, manager.version],
+        "output": [options.output, options.entry, trace_root],
+        "manager": [manager.name, manager.version] if manager else [],
         "install": install,
         "command": command,
         "node": node,
@@ -48,16 +59,44 @@ def plan(source: SourceTree, options: Build, *, app: str, environment: str, vari
     return BuildPlan(
         framework=found.framework,
         framework_version=found.version,
-        manager=manager.name,
-        manager_version=manager.version,
+        manager=manager.name if manager else "npm",
+        manager_version=manager.version if manager else None,
         install=install,
         command=command,
         node=node,
-        lockfile=str(manager.lockfile),
-        lockfile_sha256=manager.lockfile_sha256,
+        lockfile=str(manager.lockfile) if manager else "",
+        lockfile_sha256=manager.lockfile_sha256 if manager else "",
         build_id=BuildId.parse("b" + digest[:20]),
         environment=environment,
+        output=options.output,
+        entry=options.entry,
+        trace_root=str(_trace_root(app_dir, root=root, said=trace_root)),
     )
+
+
+def _manager(found: framework.Detected, *, app_dir: Path, root: Path) -> packages.Manager | None:
+    """The package manager; None when nothing is to be installed: no package.json, or one that needs no package."""
+    if not found.package:
+        return None
+    try:
+        return packages.find(app_dir, root=root, package=_naming(found.package, app_dir=app_dir, root=root))
+    except BuildError as error:
+        if error.code == "lockfile-missing" and not manifest.needs(found.package):
+            return None
+        raise
+
+
+def _trace_root(app_dir: Path, *, root: Path, said: str | None) -> Path:
+    """Where traced files are taken from: as Next.js finds it, the topmost lock file's folder, but in the repository."""
+    if said is not None:
+        return root / said
+    found = app_dir
+    for folder in (app_dir, *app_dir.parents):
+        if any((folder / name).is_file() for name in (*packages.LOCKS, "pnpm-workspace.yaml")):
+            found = folder
+        if folder == root:
+            break
+    return found
 
 
 def _naming(package: dict[str, object], *, app_dir: Path, root: Path) -> dict[str, object]:
@@ -66,35 +105,8 @@ def _naming(package: dict[str, object], *, app_dir: Path, root: Path) -> dict[st
     while "packageManager" not in package and folder not in (root, folder.parent):
         folder = folder.parent
         if (folder / "package.json").is_file():
-            package = framework.read_package(folder)
+            package = manifest.read(folder)
     return package
-
-
-def _command(found: framework.Detected, manager: packages.Manager) -> tuple[str, ...]:
-    scripts = found.package.get("scripts")
-    if isinstance(scripts, dict) and scripts.get("build"):
-        return packages.run_script(manager.name, "build")
-    if found.framework == "nextjs":
-        return packages.run_binary(manager.name, "next", "build")
-    raise BuildError(
-        "package.json has no `build` script",
-        code="build-command-missing",
-        fix="add one, or set build.command in deployd.toml",
-    )
-
-
-def _unsupported(app_dir: Path, *, root: Path) -> BuildError:
-    here = app_dir.relative_to(root)
-    inner = [
-        path.parent.relative_to(root).as_posix()
-        for path in sorted([*app_dir.glob("*/package.json"), *app_dir.glob("*/*/package.json")])
-        if "node_modules" not in path.parts and framework.detect(path.parent).framework == "nextjs"
-    ]
-    return BuildError(
-        f"no Next.js app is in {here if here != Path() else 'the top folder'}: package.json does not name `next`",
-        code="framework-unsupported",
-        fix=f"name the app's folder: {', '.join(inner)}" if inner else "deployd releases Next.js apps, from 13.5 on",
-    )
 
 
 def _wished_node(app_dir: Path, *, root: Path, package: dict[str, object]) -> str | None:

@@ -14,7 +14,7 @@ from deployd.domain.options import Build
 from deployd.domain.stages import SourceTree
 from deployd.errors import BuildError
 from deployd.stages import build
-from deployd.stages.build import framework, nodeversions, packages, runtime
+from deployd.stages.build import framework, nextapp, nodeversions, packages, runtime, told
 
 NEXT = {"name": "shop", "dependencies": {"next": "16.4.6"}, "scripts": {"build": "next build"}}
 
@@ -86,7 +86,7 @@ def test_two_managers_lock_files_need_a_word(tmp_path: Path) -> None:
         ({"packageManager": "pnpm@10.1.0"}, {"package-lock.json": ""}, "lockfile-mismatch"),
         ({"packageManager": "pnpm"}, {"pnpm-lock.yaml": ""}, "package-manager-unknown"),
         ({"packageManager": "deno@2.0.0"}, {"package-lock.json": ""}, "package-manager-unknown"),
-        ({}, {"yarn.lock": "__metadata:\n  version: 8\n"}, "package-manager-unknown"),
+        ({}, {"yarn.lock": "__metadata:\n  version: 4\n"}, "package-manager-unknown"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_told(tmp_path: Path, package: dict[str, Any], files: dict[str, str], wanted: str) -> None:
@@ -114,7 +114,8 @@ def test_a_lock_file_above_the_repository_is_not_the_apps(tmp_path: Path) -> Non
     with pytest.raises(BuildError) as caught:
         planned(app(tmp_path / "repository"))
     assert code(caught) == "lockfile-missing"
-    assert tmp_path / "package-lock.json" in framework.lockfiles_above(tmp_path / "repository")
+    plan = planned(app(tmp_path / "repository", **{"package-lock.json": ""}))
+    assert told.variables(plan)["NEXT_PRIVATE_OUTPUT_TRACE_ROOT"] == str(tmp_path / "repository")
 
 
 # Commands
@@ -166,17 +167,17 @@ def test_a_likely_probe_path_is_found(tmp_path: Path, place: str) -> None:
 
 
 def test_an_old_next_is_refused(tmp_path: Path) -> None:
-    assert framework.installed_next(tmp_path, tmp_path) is None
+    assert nextapp.installed(tmp_path, tmp_path) is None
     installed = tmp_path / "node_modules" / "next"
     installed.mkdir(parents=True)
     for version, good in {"13.5.11": True, "16.0.0-canary.3": True, "13.4.19": False, "9.0.0": False}.items():
         (installed / "package.json").write_text(json.dumps({"version": version}))
-        found = framework.installed_next(tmp_path / "apps" / "web", tmp_path)
+        found = nextapp.installed(tmp_path / "apps" / "web", tmp_path)
         if good:
-            framework.check_next(found)
+            nextapp.check(found)
         else:
             with pytest.raises(BuildError, match=version) as caught:
-                framework.check_next(found)
+                nextapp.check(found)
             assert code(caught) == "next-unsupported"
 
 

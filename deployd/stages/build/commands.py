@@ -1,0 +1,47 @@
+"""Detected app + Manager + Workspace -> the argv of its build, with the workspace's packages that come first."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from deployd.stages.build import manifest, packages, workspaces
+
+if TYPE_CHECKING:
+    from deployd.stages.build.framework import Detected
+    from deployd.stages.build.packages import Manager
+    from deployd.stages.build.workspaces import Workspace
+
+
+def build(found: Detected, manager: Manager | None, workspace: Workspace | None) -> tuple[str, ...]:
+    """The app's `build` script, else its framework's command; empty when there is nothing to build."""
+    name = manager.name if manager else "npm"
+    if "build" in manifest.scripts(found.package):
+        own = packages.run_script(name, "build")
+    elif found.build:
+        own = packages.run_binary(name, *found.build)
+    else:
+        own = ()
+    first = _first(manager, workspace) if manager and workspace else []
+    if not first:
+        return own
+    return "sh", "-c", " && ".join([*first, *([shlex.join(own)] if own else [])])
+
+
+def _first(manager: Manager, workspace: Workspace) -> list[str]:
+    """What builds the packages that the app needs: Turborepo, or their own scripts in the order of their needs."""
+    with_scripts = [one for one in workspace.needed if "build" in manifest.scripts(one.package)]
+    if with_scripts and workspace.app.name and _has_turbo(workspace):
+        words = packages.run_binary(manager.name, "turbo", "run", "build", f"--filter={workspace.app.name}^...")
+        return [shlex.join(words)]
+    script = shlex.join(packages.run_script(manager.name, "build"))
+    return [
+        f"(cd {shlex.quote(os.path.relpath(member.folder, workspace.app.folder))} && {script})"
+        for member in workspaces.unbuilt(workspace)
+    ]
+
+
+def _has_turbo(workspace: Workspace) -> bool:
+    top = workspace.root
+    return (top / "turbo.json").is_file() and "turbo" in manifest.needs(manifest.read(top))

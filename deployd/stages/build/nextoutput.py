@@ -1,0 +1,100 @@
+"""A finished Next.js build -> what it left: Next.js's own server, a server of the app's own, or exported files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployd.domain.artifact import StaticSite
+from deployd.errors import BuildError
+from deployd.stages.build import manifest, startscript
+from deployd.stages.build.left import Left, missing, read_json
+
+if TYPE_CHECKING:
+    from deployd.domain.stages import BuildPlan
+
+_REQUIRED = "required-server-files.json"
+_NOT_IN = {"node_modules", ".git", "standalone", "cache", "static", "server"}
+
+
+def find(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
+    """Look at what `next build` wrote; raises BuildError when there is nothing that can be released."""
+    dist = dist_of(app_dir, root=root, named=plan.output)
+    if dist is None:
+        raise missing(
+            "the build ended well, but Next.js left no finished build (no BUILD_ID)",
+            looked_at=(plan.output or ".next", f"{_REQUIRED} below the repository"),
+            key="build.output",
+            log=log,
+        )
+    facts = read_json(dist / _REQUIRED)
+    config = facts.get("config") if isinstance(facts.get("config"), dict) else {}
+    exported = read_json(dist / "export-detail.json")
+    if (config or {}).get("output") == "export" or (exported.get("success") and not facts):
+        return _exported(dist, app_dir=app_dir, config=config or {}, exported=exported, log=log)
+    folder = os.path.relpath(dist, app_dir)
+    entry = plan.entry or own_server(app_dir)
+    if entry is None:
+        return Left(kind="next", folder=folder)
+    if not (app_dir / entry).is_file():
+        raise missing(f"there is no {entry} that Node.js could run", looked_at=(entry,), key="build.entry", log=log)
+    return Left(kind="node", folder=folder, entries=(entry,), include=_public(app_dir))
+
+
+def dist_of(app_dir: Path, *, root: Path, named: str | None = None) -> Path | None:
+    """The distDir of a finished build: the named one, `.next`, or wherever a build of this very app lies."""
+    for place in (named, ".next"):
+        if place and (app_dir / place / "BUILD_ID").is_file():
+            return app_dir / place
+    for here, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _NOT_IN)
+        if _REQUIRED in files and "BUILD_ID" in files:
+            told = read_json(Path(here) / _REQUIRED)
+            if Path(str(told.get("appDir") or "")) == app_dir or Path(here).is_relative_to(app_dir):
+                return Path(here)
+    return None
+
+
+def own_server(app_dir: Path) -> str | None:
+    """The file of a server of the app's own that loads Next.js, as the start script (or npm's default) runs it."""
+    package = manifest.read(app_dir)
+    started = startscript.entry(package, app_dir)
+    if started is None and "start" not in manifest.scripts(package):
+        started = next((name for name in ("server.js", "server.mjs", "server.cjs") if (app_dir / name).is_file()), None)
+    if started is None or "standalone" in Path(started).parts:
+        return None
+    return started if startscript.loads(app_dir / started, package="next") else None
+
+
+def _public(app_dir: Path) -> tuple[str, ...]:
+    return ("public",) if (app_dir / "public").is_dir() else ()
+
+
+def _exported(dist: Path, *, app_dir: Path, config: dict[str, object], exported: dict[str, object], log: Path) -> Left:
+    out = Path(str(exported.get("outDirectory") or app_dir / "out"))
+    if not out.is_dir():
+        raise missing(
+            "output: 'export' is set, but the exported files are not there",
+            looked_at=(os.path.relpath(out, app_dir),),
+            key="build.output",
+            log=log,
+        )
+    folder = os.path.relpath(out, app_dir)
+    if folder.startswith(".."):
+        raise BuildError(
+            f"the exported files lie outside of the app's folder: {folder}",
+            code="build-output-outside",
+            fix="set a distDir below the app's folder in next.config",
+        )
+    del dist
+    base = str(config.get("basePath") or "").strip("/")
+    at = f"{base}/" if base else ""
+    not_found = next((f"{at}{name}" for name in ("404.html", "404/index.html") if (out / name).is_file()), None)
+    return Left(
+        kind="static",
+        folder=folder,
+        static=StaticSite(folder=folder, trailing_slash=bool(config.get("trailingSlash")), not_found=not_found),
+        base=base,
+        assets={f"/{at}_next/static": f"{folder}/_next/static"} if (out / "_next" / "static").is_dir() else {},
+    )

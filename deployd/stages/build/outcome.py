@@ -1,0 +1,28 @@
+"""BuildPlan and the folder that was built in -> what the build left: a server, or pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployd.stages.build import nextoutput, servers, sites
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deployd.domain.stages import BuildPlan
+    from deployd.stages.build.left import Left
+
+
+def find(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
+    """Find what a build that ended well left; raises BuildError that names what was looked for, and the mending key."""
+    if plan.framework == "nextjs":
+        return nextoutput.find(plan, app_dir=app_dir, root=root, log=log)
+    if plan.framework == "static":
+        return sites.find(plan, app_dir=app_dir, log=log)
+    family = {
+        "nuxt": servers.nuxt,
+        "astro": servers.astro,
+        "sveltekit": servers.sveltekit,
+        "react-router": servers.react_router,
+    }.get(plan.framework, servers.node)
+    return family(plan, app_dir=app_dir, root=root, log=log)

@@ -1,0 +1,231 @@
+"""A finished build of a Node.js server -> the file that Node.js runs, and what travels beside what it imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from deployd.errors import BuildError
+from deployd.stages.build import manifest, sites, startscript
+from deployd.stages.build.left import Left, missing, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from deployd.domain.stages import BuildPlan
+
+# Read by servers at run time without an import that names them.
+_READ = ("public", "views", "templates", "static", "locales")
+_USUAL = (
+    "dist/main.js", "dist/server.js", "dist/index.js", "dist/app.js", "dist/src/main.js", "dist/src/index.js",
+    "build/server.js", "build/index.js", "server.js", "index.js", "app.js", "main.js",
+    "server.mjs", "index.mjs", "server.cjs", "index.cjs", "src/server.js", "src/index.js", "src/app.js",
+)  # fmt: skip
+# Servers that are a command with the app's file as its word: command -> package, and the word when there is none.
+_COMMANDS: dict[str, tuple[str, str | None]] = {
+    "react-router-serve": ("@react-router/serve", "build/server/index.js"),
+    "remix-serve": ("@remix-run/serve", "build/server/index.js"),
+    "fastify": ("fastify-cli", None),
+}
+SERVE = "deployd-serve.mjs"
+
+
+def node(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
+    """A plain server: the entry that deployd.toml, the start script, `main` or habit names."""
+    package = manifest.read(app_dir)
+    entry, warnings = plan.entry, _lost_flags(package)
+    if entry is None:
+        wrapped = _as_command(package, app_dir=app_dir, root=root)
+        if wrapped:
+            return _left(plan, app_dir, wrapped, warnings=warnings)
+        entry = startscript.entry(package, app_dir)
+    main = package.get("main")
+    if entry is None and isinstance(main, str) and main:
+        named = startscript.resolve(main, app_dir)
+        entry = named if (app_dir / named).is_file() else None
+    if entry is None:
+        entry = next((name for name in _USUAL if (app_dir / name).is_file()), None)
+    if entry is None or not (app_dir / entry).is_file():
+        raise missing(
+            f"there is no {entry} that Node.js could run" if entry else "nothing says which file Node.js is to run",
+            looked_at=("scripts.start", "scripts.start:prod", "main", *_USUAL[:3], "server.js", "index.js"),
+            key="build.entry",
+            log=log,
+        )
+    return _left(plan, app_dir, (entry,), warnings=warnings)
+
+
+def nuxt(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
+    """Nitro's output: a server with all that it needs, or generated pages."""
+    del root
+    folder = plan.output or ".output"
+    preset = str(read_json(app_dir / folder / "nitro.json").get("preset") or "")
+    entry = plan.entry or f"{folder}/server/index.mjs"
+    if (app_dir / entry).is_file() and preset.removesuffix("-legacy").replace("_", "-") in {
+        "", "node-server", "node", "node-cluster", "node-middleware",
+    }:  # fmt: skip
+        return Left(
+            kind="node", folder=folder, entries=(entry,), assets=_there(app_dir, {"/_nuxt": f"{folder}/public/_nuxt"})
+        )
+    pages = f"{folder}/public"
+    if not (app_dir / entry).is_file() and (app_dir / pages / "index.html").is_file():
+        return sites.left(app_dir, pages, trailing_slash=False)
+    if preset:
+        raise _adapter(f"Nuxt was built for {preset}", "set the preset to node-server (nitro.preset in nuxt.config)")
+    raise missing("the build ended well, but left no server", looked_at=(entry, pages), key="build.output", log=log)
+
+
+def astro(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
+    """The Node.js adapter's server, or pages."""
+    del root
+    config = _text(app_dir, "astro.config.*")
+    folder = plan.output or _said(config, "outDir") or "dist"
+    entry = plan.entry or f"{folder}/server/entry.mjs"
+    if (app_dir / entry).is_file():
+        if re.search(r"""mode\s*:\s*["']middleware["']""", config) and plan.entry is None:
+            raise _adapter(
+                "Astro's Node.js adapter is in the mode `middleware`, which is no server by itself",
+                'set its mode to "standalone", or name your own server with build.entry',
+            )
+        return Left(
+            kind="node", folder=folder, entries=(entry,), assets=_there(app_dir, {"/_astro": f"{folder}/client/_astro"})
+        )
+    if (app_dir / folder / "index.html").is_file() or any((app_dir / folder).glob("*.html")):
+        slash = _said(config, "trailingSlash")
+        return sites.left(app_dir, folder, trailing_slash={"always": True, "never": False}.get(slash or ""))
+    other = next((name for name in (".vercel", ".netlify", "dist/_worker.js") if (app_dir / name).exists()), None)
+    if other:
+        raise _adapter(
+            f"Astro was built for another platform ({other})", "use the adapter @astrojs/node with mode: 'standalone'"
+        )
+    raise missing(
+        "the build ended well, but left no pages and no server", looked_at=(folder, entry), key="build.output", log=log
+    )
+
+
+def sveltekit(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
+    """adapter-node's server or adapter-static's pages."""
+    del root, log
+    config = _text(app_dir, "svelte.config.*")
+    folder = plan.output or _said(config, "out") or _said(config, "pages") or "build"
+    entry = plan.entry or f"{folder}/index.js"
+    if (app_dir / entry).is_file() and ((app_dir / folder / "handler.js").is_file() or plan.entry):
+        place = {"/_app/immutable": f"{folder}/client/_app/immutable"}
+        return Left(kind="node", folder=folder, entries=(entry,), assets=_there(app_dir, place))
+    if any((app_dir / folder).glob("*.html")):
+        one_page = not (app_dir / folder / "404.html").is_file() and "fallback" in config
+        return sites.left(app_dir, folder, one_page=one_page)
+    raise _adapter(
+        f"SvelteKit left neither a server ({entry}) nor pages ({folder}/*.html)",
+        "set `adapter` in svelte.config.js to @sveltejs/adapter-node (or adapter-static), or name it with build.output",
+    )
+
+
+def react_router(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
+    """React Router's or Remix's server build behind its own server, the app's own server, or a one-page app."""
+    package = manifest.read(app_dir)
+    config = _text(app_dir, "react-router.config.*") + _text(app_dir, "vite.config.*")
+    folder = plan.output or _said(config, "buildDirectory") or "build"
+    server = f"{folder}/server/index.js"
+    own = plan.entry or startscript.entry(package, app_dir)
+    if own and (app_dir / own).is_file():
+        return Left(kind="node", folder=folder, entries=(own,), include=_read(app_dir), warnings=_lost_flags(package))
+    if (app_dir / server).is_file():
+        wrapped = _as_command(package, app_dir=app_dir, root=root, word=server)
+        if wrapped:
+            return Left(kind="node", folder=folder, entries=wrapped)
+        raise missing(
+            "nothing says how the server build is served",
+            looked_at=("scripts.start", "@react-router/serve", "@remix-run/serve"),
+            key="build.entry",
+            log=log,
+        )
+    pages = f"{folder}/client"
+    if any((app_dir / pages).glob("*.html")):
+        return sites.left(app_dir, pages, one_page=True)
+    raise missing(
+        "the build ended well, but left no server and no pages", looked_at=(server, pages), key="build.output", log=log
+    )
+
+
+def _left(plan: BuildPlan, app_dir: Path, entries: tuple[str, ...], *, warnings: tuple[str, ...]) -> Left:
+    top = entries[-1].partition("/")[0] if "/" in entries[-1] else ""
+    built = top if plan.command and top in {"dist", "build", "out", "lib", "output", ".output"} else ""
+    return Left(kind="node", folder=plan.output or built, entries=entries, include=_read(app_dir), warnings=warnings)
+
+
+def _as_command(
+    package: dict[str, Any], *, app_dir: Path, root: Path, word: str | None = None
+) -> tuple[str, ...] | None:
+    """A server that is a package's command: a file that calls it with the start script's words, and the app's file."""
+    for name, (of, usual) in _COMMANDS.items():
+        words = startscript.command(package, name)
+        if words is None and (word is None or of not in manifest.needs(package)):
+            continue
+        if name == "fastify" and (words or [""])[0] != "start":
+            continue
+        installed = _installed(app_dir, root, of)
+        program = installed and _program(installed, name)
+        if not installed or not program:
+            continue
+        said = list(words or ()) or [word or usual or ""]
+        file = next((part.removeprefix("./") for part in reversed(said) if (app_dir / part).is_file()), None)
+        path = json.dumps(f"./{os.path.relpath(installed / program, app_dir)}")
+        text = (
+            "// written by deployd: the start script's command with its words\n"
+            f"process.argv.splice(2, 0, ...{json.dumps(said)});\nawait import({path});\n"
+        )
+        (app_dir / SERVE).write_text(text)
+        return (SERVE, *([file] if file else []))
+    return None
+
+
+def _installed(app_dir: Path, root: Path, package: str) -> Path | None:
+    for folder in (app_dir, *app_dir.parents):
+        if (folder / "node_modules" / package / "package.json").is_file():
+            return folder / "node_modules" / package
+        if folder == root:
+            return None
+    return None
+
+
+def _program(installed: Path, name: str) -> str | None:
+    named = read_json(installed / "package.json").get("bin")
+    found = named.get(name) if isinstance(named, dict) else named
+    return found.removeprefix("./") if isinstance(found, str) else None
+
+
+def _lost_flags(package: dict[str, Any]) -> tuple[str, ...]:
+    kept = [flag for flag in startscript.flags(package) if not flag.startswith(("--max-", "--enable-source-maps"))]
+    if not kept:
+        return ()
+    told = (
+        f"the start script gives Node.js {' '.join(kept)}: deployd starts the server without it; "
+        "`deployd env set NODE_OPTIONS` gives options to Node.js"
+    )
+    return (told,)
+
+
+def _read(app_dir: Path) -> tuple[str, ...]:
+    return tuple(name for name in _READ if (app_dir / name).is_dir())
+
+
+def _there(app_dir: Path, assets: Mapping[str, str]) -> dict[str, str]:
+    return {url: place for url, place in assets.items() if (app_dir / place).is_dir()}
+
+
+def _text(app_dir: Path, pattern: str) -> str:
+    return "\n".join(path.read_text(errors="replace") for path in sorted(app_dir.glob(pattern)) if path.is_file())
+
+
+def _said(config: str, key: str) -> str | None:
+    """A plain text that a configuration file gives to a key."""
+    match = re.search(rf"""\b{key}\s*:\s*["'`]([\w./-]+)["'`]""", config)
+    return match[1].removeprefix("./").rstrip("/") if match else None
+
+
+def _adapter(what: str, fix: str) -> BuildError:
+    return BuildError(what, code="adapter-unsupported", fix=fix)

@@ -1,0 +1,136 @@
+"""A folder of web pages -> how a web server answers for them without a process."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployd.domain.artifact import StaticSite
+from deployd.errors import BuildError
+from deployd.stages.build import manifest
+from deployd.stages.build.left import Left, missing
+
+if TYPE_CHECKING:
+    from deployd.domain.stages import BuildPlan
+
+# What a generator writes to, where its configuration does not say otherwise.
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "@11ty/eleventy": ("_site",),
+    "@docusaurus/core": ("build",),
+    "gatsby": ("public",),
+    "vitepress": (".vitepress/dist", "docs/.vitepress/dist"),
+    "react-scripts": ("build",),
+    "@angular/core": ("dist",),
+    "@vue/cli-service": ("dist",),
+    "parcel": ("dist",),
+    "vite": ("dist",),
+    "hexo": ("public",),
+}
+_USUAL = ("dist", "build", "out", "_site", "site", "www", "public")
+UNBUILT = (".", "public", "dist", "build", "_site", "site", "www", "docs")
+# One page that draws all others by itself: unknown paths are its own.
+_ONE_PAGE = {"vite", "react-scripts", "@vue/cli-service", "@angular/core", "parcel"}
+_FALLBACKS = ("200.html", "__spa-fallback.html")
+_SPECIAL = {"index.html", "404.html", "200.html", "403.html", "500.html", "offline.html", "__spa-fallback.html"}
+_NOT_PAGES = {"node_modules", ".git"}
+_ENOUGH = 2000
+
+
+def find(plan: BuildPlan, *, app_dir: Path, log: Path) -> Left:
+    """The folder with the site's index.html; raises BuildError that names the folders that were looked at."""
+    package = manifest.read(app_dir) if (app_dir / "package.json").is_file() else {}
+    needs = manifest.needs(package)
+    places = (plan.output,) if plan.output else places_of(needs, app_dir, built=bool(plan.command))
+    folder = next((place for place in places if (app_dir / place / "index.html").is_file()), None)
+    if folder is None:
+        folder = _below(app_dir, places)
+    if folder is None:
+        raise missing(
+            "no index.html is where a site without a server has it", looked_at=places, key="build.output", log=log
+        )
+    return left(app_dir, folder, one_page=bool(_ONE_PAGE.intersection(needs)))
+
+
+def left(app_dir: Path, folder: str, *, one_page: bool = False, trailing_slash: bool | None = None) -> Left:
+    """The site in `folder`; `one_page` says that a lone index.html answers every path."""
+    if not Path(os.path.realpath(app_dir / folder)).is_relative_to(os.path.realpath(app_dir)):
+        raise BuildError(
+            f"the folder {folder} lies outside of the app's folder",
+            code="build-output-outside",
+            fix="let the build write below the app's folder, and name it with build.output",
+        )
+    pages = _pages(app_dir / folder)
+    fallback = next((name for name in _FALLBACKS if name in pages), None)
+    if fallback is None and one_page and pages == ["index.html"]:
+        fallback = "index.html"
+    site = StaticSite(
+        folder=folder,
+        trailing_slash=_in_folders(pages) if trailing_slash is None else trailing_slash,
+        not_found=next((name for name in ("404.html", "404/index.html") if name in pages), None),
+        fallback=fallback,
+    )
+    return Left(kind="static", folder=folder, static=site, assets=_assets(app_dir, folder))
+
+
+def places_of(needs: dict[str, str], app_dir: Path, *, built: bool) -> tuple[str, ...]:
+    """The folders to look at, the likeliest first."""
+    if not built:
+        return UNBUILT
+    named = [place for tool, places in FOLDERS.items() if tool in needs for place in places]
+    return tuple(dict.fromkeys([*_configured(app_dir), *named, *_USUAL]))
+
+
+def _configured(app_dir: Path) -> list[str]:
+    """The folder that Vite's or Eleventy's configuration names, if it is written there as a plain text."""
+    found = []
+    for path in sorted([*app_dir.glob("vite.config.*"), *app_dir.glob("*eleventy*.*s"), *app_dir.glob("eleventy.*")]):
+        if path.is_file():
+            match = re.search(r"""(?:outDir|\boutput)\s*:\s*["'`]([\w./-]+)["'`]""", path.read_text(errors="replace"))
+            if match and not match[1].startswith(("/", "..")):
+                found.append(match[1].removeprefix("./").rstrip("/") or ".")
+    return found
+
+
+def _below(app_dir: Path, places: tuple[str, ...]) -> str | None:
+    """Angular writes to `dist/NAME/browser`: the one index.html a little below a usual folder."""
+    for place in places:
+        found = [
+            path
+            for pattern in ("*/index.html", "*/browser/index.html")
+            for path in sorted((app_dir / place).glob(pattern))
+            if place not in (".", "public") and not _NOT_PAGES.intersection(path.parts)
+        ]
+        if len(found) == 1:
+            return found[0].parent.relative_to(app_dir).as_posix()
+    return None
+
+
+def _pages(folder: Path) -> list[str]:
+    """The pages of a site, from its top; enough of them to know its habits."""
+    found: list[str] = []
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in _NOT_PAGES and not name.startswith("."))
+        found += [os.path.relpath(Path(here) / name, folder) for name in files if name.endswith(".html")]
+        if len(found) > _ENOUGH:
+            break
+    return sorted(found)
+
+
+def _in_folders(pages: list[str]) -> bool:
+    """Whether all pages but the special ones are `name/index.html`, so that their relative links need the slash."""
+    others = [page for page in pages if page not in _SPECIAL]
+    return bool(others) and all(page.endswith("/index.html") for page in others)
+
+
+def _assets(app_dir: Path, folder: str) -> dict[str, str]:
+    """Vite's and Astro's files with a hash in their names, where no file of `public` can be among them."""
+    own = {name for name in ("assets", "_astro", "_nuxt") if (app_dir / "public" / name).exists()}
+    found = {"/_astro": "_astro", "/_nuxt": "_nuxt", "/_app/immutable": "_app/immutable"}
+    if any(app_dir.glob("vite.config.*")):
+        found["/assets"] = "assets"
+    at = "" if folder == "." else f"{folder}/"
+    return {
+        url: f"{at}{place}" for url, place in found.items() if place not in own and (app_dir / folder / place).is_dir()
+    }
