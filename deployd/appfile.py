@@ -87,11 +87,11 @@ class AppFile:
                 origin=here if "hosts" in table else "default",
             ),
         ]
-        for section in (appkeys.SITE, *appkeys.SECTIONS):
+        for section in (appkeys.SITE, appkeys.CONSENT, *appkeys.SECTIONS):
             part = getattr(chosen.options, section.part)
             for key in section.keys:
                 value = getattr(part, key.field or key.name)
-                if section is appkeys.SITE:
+                if section in (appkeys.SITE, appkeys.CONSENT):
                     full, origin = key.name, here if key.name in table else "default"
                 else:
                     full, origin = f"{section.name}.{key.name}", self._origin(section.name, key.name, table, name)
@@ -171,16 +171,17 @@ def _environment(name: str, table: Any, shared: Options, problems: list[_Problem
     if not isinstance(table, dict):
         problems.append(_Problem(path, f"`environments.{name}` should be a table", f"write [environments.{name}]"))
         return None
-    own = (appkeys.BRANCH, appkeys.FLEET, *appkeys.SITE.keys)
+    own = (appkeys.BRANCH, appkeys.FLEET, *appkeys.SITE.keys, *appkeys.CONSENT.keys)
     _unknown(table, (*(key.name for key in own), *(section.name for section in appkeys.SECTIONS)), path, problems)
     options = _options(table, shared, path, problems)
     site = _values(table, appkeys.SITE.keys, path, problems)
+    consent = _values(table, appkeys.CONSENT.keys, path, problems)
     chosen = _values(table, (appkeys.BRANCH, appkeys.FLEET), path, problems)
     return AppEnvironment(
         name=parsed,
         branch=chosen.get("branch"),
         hosts=chosen.get("hosts", ()),
-        options=replace(options, run=replace(options.run, **site)),
+        options=replace(options, run=replace(options.run, **site), approval=replace(options.approval, **consent)),
     )
 
 

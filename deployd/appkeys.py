@@ -136,6 +136,14 @@ def _choice(*values: str) -> Kind:
     return Kind(expected="one of " + ", ".join(f'"{value}"' for value in values), parse=parse, write=json.dumps)
 
 
+def _approval(value: Any) -> str:
+    if isinstance(value, bool):
+        return "any" if value else "off"
+    if value != "other":
+        raise ValueError
+    return str(value)
+
+
 def _relative(value: Any) -> str:
     text = _text(value)
     if text.startswith("/") or "\\" in text:
@@ -188,7 +196,13 @@ RELATIVE = Kind(expected="a path below the repository, with forward slashes", pa
 GLOBS = Kind(
     expected='a table of routes and file globs such as { "/api/*" = ["data/**"] }', parse=_globs, write=_write_globs
 )
+PATTERNS = Kind(expected='a list of globs such as ["v*"]', parse=_many(_relative), write=_toml)
 FLAG = Kind(expected="true or false", parse=_flag, write=_toml)
+APPROVAL = Kind(
+    expected='true, false or "other"',
+    parse=_approval,
+    write=lambda value: {"any": "true", "off": "false"}.get(value, '"other"'),
+)
 
 BUILD = Section(
     name="build",
@@ -372,7 +386,33 @@ KEEP = Section(
         Key(name="failed", kind=COUNT_OR_NONE, example="2", help="Releases that never were live."),
     ),
 )
-SECTIONS = (BUILD, TRACE, VERIFY, PACKAGE, PROBE, ROLLOUT, RUN, KEEP)
+PUSH = Section(
+    name="push",
+    type=options.Push,
+    part="push",
+    help="Which pushes start a release. Those of the environment's branch do, when they change the app.",
+    keys=(
+        Key(name="tags", kind=PATTERNS, example='["v*"]', help="Tags that start a release too."),
+        Key(
+            name="paths",
+            kind=PATTERNS,
+            example='["shared/**"]',
+            help="Files elsewhere that count as the app's. Those of workspace packages that it uses do anyway.",
+        ),
+        Key(name="ignore", kind=PATTERNS, example='["**/*.md"]', help="Files that never start a release."),
+    ),
+)
+PREVIEWS = Section(
+    name="previews",
+    type=options.Previews,
+    part="previews",
+    help="Pull requests are prepared in the environment `preview`, when there is one.",
+    keys=(
+        Key(name="keep", kind=DURATION, example='"14d"', help="How long a preview stays after its last commit."),
+        Key(name="most", kind=COUNT, example="10", help="How many there are at a time; the oldest makes room."),
+    ),
+)
+SECTIONS = (BUILD, TRACE, VERIFY, PACKAGE, PROBE, ROLLOUT, RUN, KEEP, PUSH, PREVIEWS)
 
 NAME = Key(name="name", kind=TEXT, example='"shop"', help="The app's name: a-z, 0-9 and '-', at most 30 characters.")
 BRANCH = Key(
@@ -397,5 +437,27 @@ SITE = Section(
             help="Domains that the web server answers for. None: every name that no other app has.",
         ),
         Key(name="port", kind=PORT, example="80", help="The web server's port."),
+    ),
+)
+CONSENT = Section(
+    name="environments.<name>",
+    type=options.Approval,
+    part="approval",
+    help="Who must agree before a release goes live in one environment.",
+    keys=(
+        Key(
+            name="approval",
+            kind=APPROVAL,
+            field="mode",
+            example="true",
+            help='Wait for `deployd approve` once a release is prepared; "other": not by who asked for it.',
+        ),
+        Key(
+            name="approval_timeout",
+            kind=DURATION,
+            field="timeout",
+            example='"24h"',
+            help="How long it waits; then it stays as it is, and is released again when it is wanted.",
+        ),
     ),
 )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Sequence
 
+    from deployd.agenda import Agenda
     from deployd.domain.events import Report
     from deployd.domain.host import Host
     from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId, RolloutId
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from deployd.hosts.pool import Pool
     from deployd.paths import StatePaths
     from deployd.rollouts.wishes import (
+        ActivateWish,
         LockState,
         LogLine,
         Pin,
@@ -129,6 +131,14 @@ class Client:
 
         return perform.rollback(self._working(), wish, report=report, cancel=cancel)
 
+    def activate(
+        self, wish: ActivateWish, *, report: Report, cancel: threading.Event, rollout: RolloutId | None = None
+    ) -> RolloutResult:
+        """Bring a release live that is prepared already; `rollout` is its id, when that was given out."""
+        from deployd.rollouts import perform
+
+        return perform.release(self._working(), wish, report=report, cancel=cancel, rollout=rollout)
+
     def resume(self, *, report: Report, cancel: threading.Event) -> list[RolloutResult]:
         """Finish or turn back every rollout whose process is gone."""
         from deployd.rollouts import settle
@@ -220,6 +230,19 @@ class Client:
     def rollout_by_id(self, rollout: RolloutId) -> RolloutRecord:
         """One rollout; raises NotFoundError."""
         return self.store.rollouts.get(rollout)
+
+    def follow(self, rollout: RolloutId, *, report: Report, cancel: threading.Event) -> RolloutResult:
+        """Watch a rollout that any process runs, until its end; `cancel` only ends the watching."""
+        from deployd.rollouts import watching
+
+        return watching.follow(self.store, rollout, report=report, leave=cancel)
+
+    @property
+    def agenda(self) -> Agenda:
+        """Schedules, freezes, approvals and confirmations."""
+        from deployd.agenda import Agenda
+
+        return Agenda(self)
 
     def logs(
         self,

@@ -49,7 +49,7 @@ def environment_text(*, name: str, branch: str | None, hosts: Sequence[str]) -> 
         f"[environments.{name}]",
         key_lines(appkeys.BRANCH, None, value=appkeys.BRANCH.kind.write(branch) if branch else None),
         key_lines(appkeys.FLEET, None, value=appkeys.FLEET.kind.write(tuple(hosts))),
-        *(key_lines(key, appkeys.SITE) for key in appkeys.SITE.keys),
+        *(key_lines(key, part) for part in (appkeys.SITE, appkeys.CONSENT) for key in part.keys),
     ]
     return "\n".join(lines)
 

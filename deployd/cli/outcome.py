@@ -38,8 +38,10 @@ def conclude(cli: Cli, result: RolloutResult, *, verb: str = "live") -> int:
         back = ["deployd rollback"] if result.previous else []
         out.next("deployd status", *back, "deployd logs -f")
     elif result.outcome in {"prepared", "waiting"}:
-        out.line(f"{out.paint('✓', 'green', 'bold')} {result.outcome} on {hosts} in {took}  {release}")
-        out.next(f"deployd show {result.release}", "deployd release")
+        said = "prepared, and waits for an approval," if result.outcome == "waiting" else "prepared"
+        out.line(f"{out.paint('✓', 'green', 'bold')} {said} on {hosts} in {took}  {release}")
+        approve = [f"deployd approve {result.rollout}"] if result.outcome == "waiting" else []
+        out.next(*approve, f"deployd show {result.release}", "deployd release")
     else:
         rows = [
             (str(host["name"]), str(host.get("release") or "-"), str(host.get("state") or "")) for host in result.hosts

@@ -64,6 +64,18 @@ def _text(value: Any) -> str | None:
     return clean(str(value)) if value not in (None, "") else None
 
 
+def _confirmation(fields: Fields) -> Sentence:
+    until = _text(fields.get("until")) or "its time is over"
+    return Sentence(about="", text=f"goes back at {until} unless `deployd confirm` comes first", tone="warn")
+
+
+def _approval(fields: Fields) -> Sentence:
+    who = "somebody else's" if fields.get("by_another") else "a"
+    until = _text(fields.get("until"))
+    text = f"waits for {who} `deployd approve`" + (f" until {until}" if until else "")
+    return Sentence(about="", text=text, tone="warn")
+
+
 def _host(fields: Fields) -> str:
     return str(fields.get("host") or "")
 
@@ -141,6 +153,12 @@ def _packaged(fields: Fields) -> Sentence:
         _text(_first(fields, "artifact", "name")),
     )
     return Sentence(about="package", text=text, tone="done")
+
+
+def _verified(fields: Fields) -> Sentence:
+    paths = _count(fields.get("paths"), "path")
+    text = "as an earlier trial found" if fields.get("again") else _join(f"{paths} asked" if paths else None)
+    return Sentence(about="verify", text=text or "tried alone", tone="done")
 
 
 def _left_out(fields: Fields) -> Sentence:
@@ -229,7 +247,7 @@ def _plain(about: str, text: str, *, tone: str = "plain", detail: bool = False) 
 
 # What says something of its stage: shown beside it.
 NOTES = frozenset(
-    {Event.SOURCE_CHECKED_OUT, Event.BUILD_PLANNED, Event.BUILD_REUSED, Event.ARTIFACT_PACKAGED, Event.WAVE_FINISHED}
+    {Event.SOURCE_CHECKED_OUT, Event.BUILD_PLANNED, Event.BUILD_REUSED, Event.ARTIFACT_PACKAGED, Event.ARTIFACT_VERIFIED, Event.WAVE_FINISHED}
 )
 
 _TELLERS: dict[Event, Callable[[Fields], Sentence | None]] = {
@@ -243,6 +261,7 @@ _TELLERS: dict[Event, Callable[[Fields], Sentence | None]] = {
     Event.BUILD_REUSED: _reused,
     Event.INSTALL_SKIPPED: _plain("build", "packages are installed already: the lock file is unchanged", detail=True),
     Event.ARTIFACT_PACKAGED: _packaged,
+    Event.ARTIFACT_VERIFIED: _verified,
     Event.FILES_LEFT_OUT: _left_out,
     Event.HOST_CONNECTED: _plain("", "connected", tone="going", detail=True),
     Event.HOST_COMPARED: _compared,
@@ -256,6 +275,8 @@ _TELLERS: dict[Event, Callable[[Fields], Sentence | None]] = {
     Event.WAVE_FINISHED: _wave,
     Event.RELEASE_DRAINED: _plain("", "old release drained", detail=True),
     Event.RELEASES_PRUNED: _pruned,
+    Event.CONFIRMATION_WANTED: _confirmation,
+    Event.APPROVAL_WANTED: _approval,
     Event.CANCEL_REQUESTED: _plain("", "cancelling: what was started is turned back", tone="warn"),
     Event.WARNING: _warning,
     Event.LOG_LINE: lambda fields: Sentence(

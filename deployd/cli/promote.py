@@ -9,6 +9,7 @@ import typer
 from deployd.cli import running
 from deployd.cli.context import parse_id
 from deployd.cli.outcome import conclude
+from deployd.cli.release import seconds_of
 from deployd.cli.verbs import verb
 from deployd.domain.ids import EnvironmentName
 
@@ -25,6 +26,13 @@ def promote(
     message: Annotated[
         str | None, typer.Option("-m", "--message", metavar="TEXT", help="Why; kept with the release.")
     ] = None,
+    confirm_within: Annotated[
+        str | None,
+        typer.Option("--confirm-within", metavar="T", help="Go back by itself unless `deployd confirm` comes: 20m."),
+    ] = None,
+    during_freeze: Annotated[
+        bool, typer.Option("--during-freeze", help="Release although the environment is frozen.")
+    ] = False,
 ) -> int:
     """Bring a release live in another environment: nothing is built, and the variables are the other environment's."""
     target = cli.app.environment(parse_id(EnvironmentName.parse, to, flag="--to"))
@@ -39,6 +47,8 @@ def promote(
         options=target.options,
         message=message,
         timeout=cli.settings.get("timeout"),
+        confirm_within=seconds_of(confirm_within, flag="--confirm-within") if confirm_within else None,
+        during_freeze=during_freeze,
     )
     result = running.run(
         cli,

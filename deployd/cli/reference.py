@@ -85,7 +85,7 @@ def app_page() -> str:
     for section in appkeys.SECTIONS:
         parts.append(f"## [{section.name}]\n\n{section.help}\n")
         parts.append(_key_table([(key, _default(section, key)) for key in section.keys]))
-    site = [(key, _default(appkeys.SITE, key)) for key in appkeys.SITE.keys]
+    site = [(key, _default(part, key)) for part in (appkeys.SITE, appkeys.CONSENT) for key in part.keys]
     parts.append(f"## [{appkeys.SITE.name}]\n\n{appkeys.SITE.help}\n")
     parts.append(_key_table([(appkeys.BRANCH, "none"), (appkeys.FLEET, "none"), *site]))
     return "\n".join(parts)

@@ -51,6 +51,13 @@ def release(
     message: Annotated[
         str | None, typer.Option("-m", "--message", metavar="TEXT", help="Why; kept with the release.")
     ] = None,
+    confirm_within: Annotated[
+        str | None,
+        typer.Option("--confirm-within", metavar="T", help="Go back by itself unless `deployd confirm` comes: 20m."),
+    ] = None,
+    during_freeze: Annotated[
+        bool, typer.Option("--during-freeze", help="Release although the environment is frozen.")
+    ] = False,
 ) -> int:
     """Bring a commit live: build, ship to every host, start, probe, and only then flip.
 
@@ -72,6 +79,8 @@ def release(
         use_cache=not no_cache,
         timeout=timeout,
         message=message,
+        confirm_within=seconds_of(confirm_within, flag="--confirm-within") if confirm_within else None,
+        during_freeze=during_freeze,
     )
     if plan:
         _name_uncommitted(cli, wish.source)
@@ -105,6 +114,8 @@ def _wish(
     use_cache: bool,
     timeout: str | None,
     message: str | None,
+    confirm_within: float | None,
+    during_freeze: bool,
 ) -> ReleaseWish:
     from deployd.rollouts.wishes import ReleaseWish
 
@@ -133,6 +144,8 @@ def _wish(
         use_cache=use_cache,
         message=message,
         timeout=seconds_of(timeout) if timeout is not None else cli.settings.get("timeout"),
+        confirm_within=confirm_within,
+        during_freeze=during_freeze,
     )
 
 

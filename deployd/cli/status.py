@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from deployd.cli.render import clean
 from deployd.cli.verbs import verb
 from deployd.domain.quantity import format_duration
 from deployd.errors import CommandError, NotFoundError
@@ -91,6 +92,9 @@ def _draw(cli: Cli, found: Status) -> None:
             ("  since", ago(found.since)),
             ("  previous", str(found.previous or "")),
             ("  pinned", _pin(found.pin)),
+            ("  unconfirmed", _unconfirmed(found)),
+            ("  frozen", _freeze(found)),
+            ("  waits", _approval(found)),
             ("  rollout", f"{rollout.get('id')} {rollout.get('state')}" if rollout else ""),
         ]
     )
@@ -114,6 +118,32 @@ def _draw(cli: Cli, found: Status) -> None:
         out.next("deployd resume", "deployd rollback")
     elif not found.release and all(host.state == "empty" for host in found.hosts):
         out.next("deployd release --plan", "deployd release")
+
+
+def _unconfirmed(found: Status) -> str:
+    if not found.unconfirmed:
+        return ""
+    back = found.unconfirmed.get("back_to") or "the last good release"
+    until = _clock(found.unconfirmed.get("until"))
+    return f"until {until}, then back to {back}; `deployd confirm` keeps it"
+
+
+def _freeze(found: Status) -> str:
+    if not found.freeze:
+        return ""
+    reason = f" ({clean(str(found.freeze['reason']))})" if found.freeze.get("reason") else ""
+    return f"until {_clock(found.freeze.get('until'))} by {clean(str(found.freeze.get('who')))}{reason}"
+
+
+def _approval(found: Status) -> str:
+    if not found.approval:
+        return ""
+    asked = f"{found.approval.get('release')}, asked by {clean(str(found.approval.get('asked_by')))}"
+    return f"{asked}, for `deployd approve` until {_clock(found.approval.get('until'))}"
+
+
+def _clock(text: object) -> str:
+    return datetime.fromisoformat(str(text)).astimezone().strftime("%Y-%m-%d %H:%M:%S %z") if text else "?"
 
 
 def _pin(pin: Pin | None) -> str:

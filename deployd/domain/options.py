@@ -95,6 +95,35 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """Whether a release waits for a person once it is prepared: for anybody, or for another than who asked for it."""
+
+    mode: Literal["off", "any", "other"] = "off"
+    timeout: float = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """Which pushes start a release, besides those of the environment's branch that change the app.
+
+    `tags` are globs of tags that do too; `paths` are globs of files outside of the app's folder that count as its own,
+    and `ignore` of files that never count; both relative to the repository.
+    """
+
+    tags: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Previews:
+    """Pull requests' previews, in the environment `preview`: removed `keep` after the last commit, `most` at a time."""
+
+    keep: float = 14 * 86400.0
+    most: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """All of one app's options in one environment."""
 
@@ -106,3 +135,6 @@ class Options:
     trace: Trace = Trace()
     verify: Verify = Verify()
     package: Package = Package()
+    approval: Approval = Approval()
+    push: Push = Push()
+    previews: Previews = Previews()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deployd.domain.events import Event
+from deployd.domain.schedule import way_back_id
 from deployd.errors import CancelledError, DeploydError, PartlyLiveError, SupersededError
 from deployd.rollouts import values
 from deployd.rollouts.states import State
@@ -39,7 +40,7 @@ def close(
     live = outcome == "live"
     hosts = [
         {"name": name, "release": release, "state": "live" if live else "prepared"}
-        if live or outcome == "prepared"
+        if live or outcome in {"prepared", "waiting"}
         else {"name": name, "release": before, "state": "live"}
         for name, before in previous.items()
     ]
@@ -100,9 +101,10 @@ def _keep(rollout: Rollout, result: Json, error: Json | None) -> Json:
     told = {**parsed.to_json(), "error": _told(error)} if error else parsed.to_json()
     rollout.report(Event.ROLLOUT_FINISHED, **told)
     rollout.recorder.flush()
-    rollout.store.rollouts.finish(
-        rollout.id, state=State(parsed.outcome), outcome=parsed.outcome, result=parsed.to_json(), error=error
-    )
+    if parsed.outcome != "live":
+        rollout.store.schedules.end(way_back_id(rollout.id), "cancelled", who="deployd")
+    state = State.PREPARED if parsed.outcome == "waiting" else State(parsed.outcome)
+    rollout.store.rollouts.finish(rollout.id, state=state, outcome=parsed.outcome, result=parsed.to_json(), error=error)
     if not isinstance(rollout.wish, RollbackWish):
         shutil.rmtree(rollout.paths.checkouts / f"{rollout.app}-{rollout.environment}", ignore_errors=True)
     return {"result": parsed.to_json(), "error": error}

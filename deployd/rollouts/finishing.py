@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.release import Mark, ReleaseState
 from deployd.errors import SupersededError
+from deployd.rollouts import consent, wayback
 from deployd.rollouts.states import State
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def record_live(rollout: Rollout, release: ReleaseId, _previous: Previous) -> Js
     pin = store.pins.get(*where)
     if pin and pin.automatic:
         store.pins.remove(*where)
+    consent.went_live(rollout)
+    wayback.went_live(rollout)
     return {"overtaken_by": None}
 
 
@@ -66,4 +69,5 @@ def record_back(rollout: Rollout, release: ReleaseId, previous: Previous) -> Jso
         if left and store.releases.find(left):
             store.marks.set(left, Mark.BAD, who=rollout.who)
     store.pins.put(*where, release=release, who=rollout.who, automatic=True)
+    wayback.went_live(rollout)
     return {"overtaken_by": None}

@@ -26,13 +26,17 @@ def bad_ones(store: Store, app: AppName, environment: EnvironmentName) -> frozen
 
 
 def protected_ones(store: Store, app: AppName, environment: EnvironmentName) -> frozenset[ReleaseId]:
-    """Releases that nothing may remove: what a pin names, what an unfinished rollout brings, the last good one."""
+    """Releases that nothing may remove: what a pin names, what an unfinished rollout brings or may go back to, what
+    waits for a yes, the last good one.
+    """
     bad = bad_ones(store, app, environment)
     log = [release for release, _ in store.live_log.of(app, environment)]
     wanted: list[ReleaseId | None] = [
         *(one.release for one in store.rollouts.unfinished(app, environment)),
         *(release for one in store.rollouts.unfinished(app, environment) for release in _before(one.intent)),
         before(log, left=set(log[-1:]), bad=bad),
+        *(one.release for one in store.approvals.pending(app, environment)),
+        *(one.release for one in store.schedules.active(app, environment)),
     ]
     pin = store.pins.get(app, environment)
     return frozenset(one for one in [*wanted, pin.release if pin else None] if one is not None)

@@ -112,7 +112,22 @@ def status(store: Store, pool: Pool, app: AppName, environment: EnvironmentName)
         mark=known.mark if known else None,
         dirty=known.dirty if known else False,
         pin=store.pins.get(app, environment),
+        **_said(store, app, environment),
     )
+
+
+def _said(store: Store, app: AppName, environment: EnvironmentName) -> dict[str, Any]:
+    """What waits for a person: a way back that is armed, a freeze, an approval."""
+    unconfirmed = store.schedules.unconfirmed(app, environment)
+    freeze = next(iter(store.freezes.active(app, environment)), None)
+    approval = next(reversed(store.approvals.pending(app, environment)), None)
+    return {
+        "unconfirmed": {"rollout": unconfirmed.rollout, "until": unconfirmed.next_at, "back_to": unconfirmed.release}
+        if unconfirmed
+        else None,
+        "freeze": freeze.to_json() if freeze else None,
+        "approval": approval.to_json() if approval else None,
+    }
 
 
 def locks(pool: Pool, hosts: Sequence[HostName], app: AppName, environment: EnvironmentName) -> tuple[LockState, ...]:

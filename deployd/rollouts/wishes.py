@@ -9,7 +9,20 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId, RolloutId
-from deployd.domain.options import Build, Keep, Options, Package, Probe, Run, Trace, Verify, Waves
+from deployd.domain.options import (
+    Approval,
+    Build,
+    Keep,
+    Options,
+    Package,
+    Previews,
+    Probe,
+    Push,
+    Run,
+    Trace,
+    Verify,
+    Waves,
+)
 from deployd.domain.rollout import Kind, Outcome, Pin, RolloutRecord, Variable
 from deployd.domain.stages import SourceRequest
 
@@ -18,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Action",
+    "ActivateWish",
     "HostState",
     "Kind",
     "LockState",
@@ -39,7 +53,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseWish:
-    """Bring a commit (or the artifact in a file) live on `hosts`; with `activate` False only prepare it."""
+    """Bring a commit (or the artifact in a file) live on `hosts`; with `activate` False only prepare it.
+
+    With `confirm_within` (seconds) it goes back by itself unless somebody confirms it; `during_freeze` says that it is
+    meant to go live although the environment is frozen.
+    """
 
     app: AppName
     environment: EnvironmentName
@@ -51,6 +69,8 @@ class ReleaseWish:
     use_cache: bool = True
     message: str | None = None
     timeout: float | None = None
+    confirm_within: float | None = None
+    during_freeze: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +85,24 @@ class PromoteWish:
     activate: bool = True
     message: str | None = None
     timeout: float | None = None
+    confirm_within: float | None = None
+    during_freeze: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivateWish:
+    """Bring a release live that is prepared on `hosts` already; `approved` is the rollout that waited for a yes."""
+
+    app: AppName
+    environment: EnvironmentName
+    release: ReleaseId
+    hosts: tuple[HostName, ...]
+    options: Options
+    approved: RolloutId | None = None
+    message: str | None = None
+    timeout: float | None = None
+    confirm_within: float | None = None
+    during_freeze: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +116,7 @@ class RollbackWish:
     release: ReleaseId | None = None
 
 
-Wish = ReleaseWish | PromoteWish | RollbackWish
+Wish = ReleaseWish | PromoteWish | ActivateWish | RollbackWish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +217,9 @@ class Status:
     mark: str | None = None
     dirty: bool = False
     pin: Pin | None = None
+    unconfirmed: Mapping[str, Any] | None = None
+    freeze: Mapping[str, Any] | None = None
+    approval: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The shape that `status --json` promises."""
@@ -195,6 +236,9 @@ class Status:
             "mark": self.mark,
             "dirty": self.dirty,
             "pin": self.pin.to_json() if self.pin else None,
+            "unconfirmed": dict(self.unconfirmed) if self.unconfirmed else None,
+            "freeze": dict(self.freeze) if self.freeze else None,
+            "approval": dict(self.approval) if self.approval else None,
         }
 
 
@@ -249,9 +293,8 @@ class PruneResult:
 
 def kind_of(wish: Wish) -> Kind:
     """The name of a wish's kind in the store."""
-    if isinstance(wish, ReleaseWish):
-        return "release"
-    return "promote" if isinstance(wish, PromoteWish) else "rollback"
+    kinds: dict[type[Wish], Kind] = {ReleaseWish: "release", PromoteWish: "promote", ActivateWish: "activate"}
+    return kinds.get(type(wish), "rollback")
 
 
 def wish_to_json(wish: Wish) -> dict[str, Any]:
@@ -273,6 +316,9 @@ def wish_from_json(data: Mapping[str, Any]) -> Wish:
         source = data["source"]
         return ReleaseWish(**fields | {"source": SourceRequest(**source) if source else None})
     fields["release"] = _release(data["release"])
+    if data["kind"] == "activate":
+        approved = data.get("approved")
+        return ActivateWish(**fields | {"approved": RolloutId(approved) if approved else None})
     return PromoteWish(**fields) if data["kind"] == "promote" else RollbackWish(**fields)
 
 
@@ -287,6 +333,9 @@ def options_from_json(data: Mapping[str, Any]) -> Options:
         "waves": Waves,
         "run": Run,
         "keep": Keep,
+        "approval": Approval,
+        "push": Push,
+        "previews": Previews,
     }
     return Options(**{name: cls(**_tuples(data[name])) for name, cls in parts.items() if name in data})
 

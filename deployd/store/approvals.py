@@ -85,8 +85,11 @@ class Approvals:
     def expire(self) -> tuple[Approval, ...]:
         """End those whose time is over; returns them."""
         moment = now()
+        late = sa.and_(table.c.state == "pending", table.c.until <= moment)
+        with self._database.read() as connection:
+            if connection.execute(sa.select(table.c.rollout).where(late).limit(1)).first() is None:
+                return ()
         with self._database.write() as connection:
-            late = sa.and_(table.c.state == "pending", table.c.until <= moment)
             found = tuple(_approval(row) for row in connection.execute(sa.select(table).where(late)).mappings())
             if found:
                 connection.execute(sa.update(table).where(late).values(state="expired", decided=moment))

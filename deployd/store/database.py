@@ -52,6 +52,11 @@ class Database:
         ):
             yield connection
 
+    @property
+    def engine(self) -> sa.Engine:
+        """For a library that keeps a table of its own in the file (the clock's timer)."""
+        return self._open()
+
     def close(self) -> None:
         """Close all connections."""
         with self._lock:

@@ -92,14 +92,18 @@ def test_a_name_and_a_host_are_enough():
 def test_every_option_has_a_key():
     """A field of the options that no key fills could not be set by anybody."""
     declared = {
-        (section.part, key.field or key.name) for section in (*appkeys.SECTIONS, appkeys.SITE) for key in section.keys
+        (section.part, key.field or key.name)
+        for section in (*appkeys.SECTIONS, appkeys.SITE, appkeys.CONSENT)
+        for key in section.keys
     }
     parts = {field.name: field.default for field in fields(Options)}
     assert declared == {(part, field.name) for part, value in parts.items() for field in fields(value)}
 
 
 @pytest.mark.parametrize(
-    "key", [(s, k) for s in (*appkeys.SECTIONS, appkeys.SITE) for k in s.keys], ids=lambda one: one[1].name
+    "key",
+    [(s, k) for s in (*appkeys.SECTIONS, appkeys.SITE, appkeys.CONSENT) for k in s.keys],
+    ids=lambda one: one[1].name,
 )
 def test_every_example_and_default_is_valid(key):
     import tomllib
@@ -230,7 +234,7 @@ def test_the_annotated_file_is_valid_also_with_every_line_in_force():
 
 
 def every_key() -> set[str]:
-    return {key.name for section in (*appkeys.SECTIONS, appkeys.SITE) for key in section.keys}
+    return {key.name for section in (*appkeys.SECTIONS, appkeys.SITE, appkeys.CONSENT) for key in section.keys}
 
 
 @given(st.text(max_size=200))

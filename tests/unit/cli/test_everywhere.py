@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -253,7 +254,7 @@ def leaves() -> list[tuple[str, object]]:
 def test_each_help_has_one_example_that_parses(path, command):
     """The example is a command line of this very command, and its options exist."""
     example = command.epilog
-    words = example.replace('eval "$(', "").replace(')"', "").split()
+    words = shlex.split(example.replace('eval "$(', "").replace(')"', ""))
     if path == "deploy":
         return
 

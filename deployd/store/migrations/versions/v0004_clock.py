@@ -77,3 +77,9 @@ def upgrade() -> None:
         sa.Column("activation", sa.Text()),
     )
     op.create_index("approvals_by_place", "approvals", ["app", "environment", "state"])
+    op.create_table(
+        "apscheduler_jobs",
+        sa.Column("id", sa.Unicode(191), primary_key=True),
+        sa.Column("next_run_time", sa.Float(25), index=True),
+        sa.Column("job_state", sa.LargeBinary(), nullable=False),
+    )

@@ -1,0 +1,100 @@
+"""`deployd approve`, `reject`, `approvals`, `confirm`: what waits for a person's word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployd.cli import running
+from deployd.cli.outcome import conclude
+from deployd.cli.render import clean
+from deployd.cli.schedule import at_home, local_zone
+from deployd.cli.status import ago
+from deployd.cli.verbs import verb
+
+if TYPE_CHECKING:
+    from deployd.cli.context import Cli
+
+Rollout = Annotated[
+    str | None,
+    typer.Argument(metavar="[ROLLOUT]", help="The rollout that waits. [default: the environment's newest one]"),
+]
+
+
+@verb(example="deployd approve")
+def approve(
+    cli: Cli,
+    rollout: Rollout = None,
+    *,
+    during_freeze: Annotated[bool, typer.Option("--during-freeze", help="Although the environment is frozen.")] = False,
+) -> int:
+    """Say yes to a release that is prepared: it goes live, by one flip. Who said so is kept.
+
+    Environments ask for it by `approval = true` in deployd.toml; with `approval = "other"` whoever asked for the
+    release cannot approve it.
+    """
+    app, environment = cli.where
+    wanted = cli.rollout_id(rollout) if rollout else None
+    result = running.run(
+        cli,
+        lambda report, cancel: cli.client.agenda.approve(
+            wanted, app, environment, during_freeze=during_freeze, report=report, cancel=cancel
+        ),
+        question="Cancel this? What is live stays live.",
+    )
+    return conclude(cli, result)
+
+
+@verb(example='deployd reject --reason "the numbers are wrong"')
+def reject(
+    cli: Cli,
+    rollout: Rollout = None,
+    *,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")] = None,
+) -> None:
+    """Say no to a release that is prepared: what is live stays live."""
+    app, environment = cli.where
+    found = cli.client.agenda.reject(cli.rollout_id(rollout) if rollout else None, app, environment, reason=reason)
+    cli.out.result(found, f"{found['release']} is rejected; what is live stays live")
+
+
+@verb(example="deployd approvals")
+def approvals(
+    cli: Cli, *, every: Annotated[bool, typer.Option("--all", help="Those that were decided too.")] = False
+) -> None:
+    """List the releases that are prepared and wait for a yes (with no -e in all environments)."""
+    environment = cli.environment if cli.options.environment else None
+    found = cli.client.agenda.approvals(cli.app.name, environment, every=every)
+    if cli.options.json:
+        cli.out.document(found)
+        return
+    if not found:
+        cli.out.line("nothing waits for an approval")
+        return
+    zone = local_zone()
+    cli.out.table(
+        ("ROLLOUT", "RELEASE", "WHERE", "STATE", "ASKED BY", "ASKED", "UNTIL", "DECIDED BY"),
+        [
+            (
+                one["rollout"],
+                one["release"],
+                one["environment"],
+                one["state"],
+                clean(one["asked_by"]),
+                ago(one["created"]),
+                at_home(one["until"], zone),
+                clean(one["decided_by"] or ""),
+            )
+            for one in found
+        ],
+    )
+
+
+@verb(example="deployd confirm")
+def confirm(cli: Cli, rollout: Rollout = None) -> None:
+    """Keep what is live: a release made with --confirm-within goes back by itself unless this comes in time."""
+    app, environment = cli.where
+    found = cli.client.agenda.confirm(cli.rollout_id(rollout) if rollout else None, app, environment)
+    cli.out.result(found, f"{found['rollout']} is confirmed: it stays live")
+    cli.out.next("deployd status")
