@@ -147,7 +147,7 @@ def cancel(cli: Cli, schedule: Annotated[str, typer.Argument(metavar="ID", help=
 
 @schedules.verb("run-now", example="deployd schedule run-now s-k2x7ab")
 def run_now(cli: Cli, schedule: Annotated[str, typer.Argument(metavar="ID", help="Of `schedule list`.")]) -> None:
-    """Do at once what a schedule does; its own times stay as they are. Freezes and pins do not hold it up."""
+    """Do at once what a schedule does, as your own ask; its own times stay as they are."""
     rollout = cli.client.agenda.run_schedule(schedule)
     cli.out.result({"schedule": schedule, "rollout": rollout}, f"{schedule} runs as {rollout}")
     cli.out.next(f"deployd watch {rollout}")

@@ -17,8 +17,9 @@ class Ask:
 
     A release names `ref` (what to fetch) and, when known, `commit`; its options are read from that commit's
     `deployd.toml`. A rollback names `release` or nothing; a promote names `release` and the `environment` it goes to.
-    `automatic` asks wait for freezes and pins; those of people do not. `details` is what the cause adds (a pull
-    request's number and URL, a delivery's id): plain JSON, no secret.
+    With `confirm_within` (seconds) it goes back by itself unless it is confirmed; `during_freeze` goes live although
+    the environment is frozen. `automatic` asks wait for freezes and pins; those of people do not. `details` is what
+    the cause adds (a pull request's number and URL, a delivery's id): plain JSON, no secret.
     """
 
     kind: Literal["release", "rollback", "promote"]
@@ -32,6 +33,8 @@ class Ask:
     branch: str | None = None
     release: ReleaseId | None = None
     activate: bool = True
+    confirm_within: float | None = None
+    during_freeze: bool = False
     automatic: bool = False
     message: str | None = None
     details: dict[str, Any] | None = None

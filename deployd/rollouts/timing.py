@@ -185,6 +185,12 @@ def ask_of(schedule: Schedule, planned: datetime, *, who: str | None = None, key
     )
 
 
+def ask_now(schedule: Schedule, *, who: str) -> tuple[Ask, datetime]:
+    """The ask of a person who wants a schedule's run at once, and its moment."""
+    moment = datetime.now(UTC)
+    return ask_of(schedule, moment, who=who, key=f"{key_of(schedule, moment)}:now"), moment
+
+
 def why_not_back(store: Store, schedule: Schedule) -> str | None:
     """Why the way back of an unconfirmed release is not to be taken (something else is live), or None."""
     record = store.rollouts.find(schedule.rollout) if schedule.rollout else None
