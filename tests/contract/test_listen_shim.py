@@ -62,6 +62,7 @@ class Served:
         return subprocess.Popen(
             ["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec node --require "$1" "$2"', "sh", SHIM, self.script],
             env=self.env,
+            start_new_session=True,  # as a unit has: a scheduling group of its own
             preexec_fn=lambda: os.dup2(fd, 3),
             pass_fds=(3,),
             stdout=self.log,
@@ -198,3 +199,33 @@ def test_without_systemd_the_server_is_left_alone(tmp_path: Path) -> None:
     done = subprocess.run(["node", "--require", SHIM, script], capture_output=True, text=True, check=True, timeout=20)
 
     assert done.stdout.strip() == "true"
+
+
+def niceness(pid: int) -> set[str]:
+    """The nice values of a process: its scheduling group's, and its threads' where its limits let them change."""
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    values = {Path(f"/proc/{pid}/autogroup").read_text().split()[-1]}
+    if int(limits.partition("Max nice priority")[2].split()[0]) >= 20:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        values |= {str(os.getpriority(os.PRIO_PROCESS, int(task.name))) for task in tasks}
+    return values
+
+
+def test_a_release_yields_until_visitors_reach_it(serve: Callable[..., Served], tmp_path: Path) -> None:
+    current = tmp_path / "id"
+    current.write_text("before")
+    served = serve(DEPLOYD_CURRENT=str(current), DEPLOYD_RELEASE="new")
+    assert served.get()[0] == 200
+    assert niceness(served.process.pid) == {"5"}
+    current.write_text("new")
+    time.sleep(0.2)  # the kernel takes one change of a group in 0.1 s
+    assert served.get()[0] == 200
+    assert niceness(served.process.pid) == {"0"}
+
+
+def test_the_current_release_does_not_yield_when_it_starts_again(serve: Callable[..., Served], tmp_path: Path) -> None:
+    current = tmp_path / "id"
+    current.write_text("new")
+    served = serve(DEPLOYD_CURRENT=str(current), DEPLOYD_RELEASE="new")
+    assert served.get()[0] == 200
+    assert niceness(served.process.pid) == {"0"}

@@ -7,6 +7,8 @@
  *            way is answered with `Connection: close`. Idle connections are left to the web server, which closes them
  *            first (a server that closes them loses the POST that is just on its way). Only when no connection is
  *            left do the app's own SIGTERM handlers run.
+ *   start    Until visitors reach it, a release yields the processor to the one that serves them: starting takes a core
+ *            for a moment. Its first request as the current release ends that.
  *   idle     A release that is not current and has had no connection for $DEPLOYD_IDLE seconds drains and exits with
  *            75; its socket stays, and the next request starts it again.
  *
@@ -16,10 +18,12 @@
 
 const fs = require("node:fs");
 const net = require("node:net");
+const os = require("node:os");
 
 const FIRST_FD = 3;
 const KEEP_ALIVE_MS = 75_000; // far longer than the web server's 5 s: it must be the one who closes
 const IDLE_EXIT = 75;
+const YIELDING = 5; // a third of the weight of nice 0
 const QUIET_MS = 10_000; // a drain whose peer does not close its idle connections ends them after this long
 
 const inherited = Number(process.env.LISTEN_FDS) >= 1 && Number(process.env.LISTEN_PID) === process.pid;
@@ -38,6 +42,8 @@ function install() {
   let released = false; // the app's own SIGTERM handlers may run
   let lastSeen = Date.now();
   let whenDrained = null;
+  let yielding = !isCurrent();
+  if (yielding) setNiceness(YIELDING);
 
   const listen = net.Server.prototype.listen;
   net.Server.prototype.listen = function (...args) {
@@ -78,6 +84,7 @@ function install() {
     });
     target.prependListener("request", (_request, response) => {
       lastSeen = Date.now();
+      if (yielding && isCurrent()) yielding = !setNiceness(0);
       if (draining) response.shouldKeepAlive = false;
       answering.add(response);
       response.once("close", () => {
@@ -165,6 +172,35 @@ function install() {
     process.removeListener("SIGTERM", sentinel);
     if (process.listenerCount("SIGTERM") === 0) process.exit(0);
     return emit.call(process, "SIGTERM", ...args);
+  }
+}
+
+/*
+ * Sets the nice value of this process's scheduling group, and of its threads where the unit allows them to come back to
+ * 0 (LimitNICE; a group always may). False when it must be tried again: the kernel takes one change of a group in 0.1 s.
+ */
+function setNiceness(value) {
+  let done = true;
+  try {
+    fs.writeFileSync("/proc/self/autogroup", String(value));
+  } catch (error) {
+    done = error.code !== "EAGAIN"; // this kernel has no such groups: then the threads alone count
+  }
+  for (const thread of mayGoBack() ? fs.readdirSync("/proc/self/task") : []) {
+    try {
+      os.setPriority(Number(thread), value);
+    } catch {
+      // it has ended
+    }
+  }
+  return done;
+}
+
+function mayGoBack() {
+  try {
+    return Number(/^Max nice priority +(\d+)/m.exec(fs.readFileSync("/proc/self/limits", "utf8"))[1]) >= 20;
+  } catch {
+    return false;
   }
 }
 
