@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,29 @@ if TYPE_CHECKING:
 PREFIX = "DEPLOYD_"
 DEFAULT_FILE = Path("/etc/deployd/deployd.toml")
 # These are looked at where they are used, before any setting: they choose what is read.
+# These are texts as they stand: whoever talks to a daemon sets them, and need not wait for pydantic.
+_PLAIN = frozenset({"DEPLOYD_URL", "DEPLOYD_TOKEN"})
 _EARLY = frozenset({"DEPLOYD_STATE_DIR", "DEPLOYD_CONFIG"})
+
+
+DEFAULT_CACHE_SIZE = 20 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """How builds run on this machine: `contained` in a sandbox; caches of all apps take at most `cache_size` bytes."""
+
+    contained: bool = True
+    cache_size: int = DEFAULT_CACHE_SIZE
+
+
+def builds() -> Builds:
+    """The settings of builds in force; raises ConfigError."""
+    found = in_force()
+    size = found.get("cache_size")
+    return Builds(
+        contained=found.get("build_sandbox") != "off", cache_size=DEFAULT_CACHE_SIZE if size is None else int(size)
+    )
 
 
 def config_file() -> Path | None:
@@ -34,8 +57,8 @@ def config_file() -> Path | None:
 def in_force() -> Mapping[str, Any]:
     """The settings by name, those left at their default too; empty when nothing is set anywhere."""
     variables = {name for name in os.environ if name.startswith(PREFIX)} - _EARLY
-    if config_file() is None and not variables:
-        return {}
+    if config_file() is None and variables <= _PLAIN:
+        return {name.removeprefix(PREFIX).lower(): os.environ[name] for name in variables if os.environ[name]}
     return load()
 
 

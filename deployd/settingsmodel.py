@@ -6,12 +6,12 @@ Apart from settings.py because pydantic's import takes 0.2 s, and most commands 
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from deployd.domain.quantity import parse_duration
+from deployd.domain.quantity import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
@@ -50,7 +50,62 @@ class Settings(BaseSettings):
         examples=['"..."'],
     )
 
-    @field_validator("timeout", mode="before")
+    listen: str | None = Field(
+        default=None,
+        description="Where the daemon listens for https besides its unix socket. Without it: nowhere.",
+        examples=['"0.0.0.0:8300"'],
+    )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="The certificate (with its chain) for `listen`. Without it: http, for a proxy on this machine.",
+        examples=['"/etc/deployd/tls.crt"'],
+    )
+    tls_key: Path | None = Field(
+        default=None, description="The certificate's key.", examples=['"/etc/deployd/tls.key"']
+    )
+    socket: Path | None = Field(
+        default=None,
+        description="A second unix socket of the daemon, for the group: the one in the state folder is for its owner.",
+        examples=['"/run/deployd-control/deployd.sock"'],
+    )
+    group: str = Field(
+        default="deployd",
+        description="Members of this group may do everything over the daemon's unix socket, as root may.",
+        examples=['"deployd"'],
+    )
+    rollouts: int = Field(
+        default=4,
+        description="How many releases the daemon runs at once, each of another app or environment. Rollbacks are not counted.",  # noqa: E501 - two sentences
+        examples=["4"],
+        ge=1,
+        le=8,
+    )
+    builds: int = Field(default=1, description="How many builds the daemon runs at once.", examples=["2"], ge=1, le=8)
+    stop_grace: float = Field(
+        default=30.0,
+        description="How long a daemon that is told to stop waits for what runs. The next start goes on with the rest.",
+        examples=['"30s"'],
+        ge=0,
+    )
+
+    build_sandbox: Literal["on", "off"] | None = Field(
+        default=None,
+        description="Whether what an app's packages and build run is contained (by bubblewrap, and as another user when deployd is root). Without it: on, and builds are refused where that cannot be.",  # noqa: E501 - one sentence
+        examples=['"on"'],
+    )
+    cache_size: int | None = Field(
+        default=None,
+        description="How much builds may keep for the next ones, of all apps together; what was used least recently goes first. Without it: 20G.",  # noqa: E501 - one sentence
+        examples=['"20G"'],
+        ge=0,
+    )
+
+    @field_validator("cache_size", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> Any:
+        return parse_size(value) if isinstance(value, str) else value
+
+    @field_validator("timeout", "stop_grace", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
         return parse_duration(value) if isinstance(value, str) else value

@@ -68,6 +68,14 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "logs": _entry("logs:logs", "The servers' logs, all hosts, merged by time"),
         "open": _entry("status:open_", "Open the app in a browser"),
     },
+    "Daemon": {
+        "serve": _entry("serve:serve", "Run the daemon: pushes, schedules, an API"),
+        "app": _entry("apps:apps", "Apps that the daemon releases by itself: add, list, remove"),
+        "token": _entry("tokens:tokens", "Tokens for the API: create, list, revoke"),
+        "login": _entry("serve:login", "Let every command go to a daemon elsewhere"),
+        "logout": _entry("serve:logout", "Forget that daemon"),
+        "audit": _entry("tokens:audit", "Who did what, when, from where"),
+    },
     "Servers": {
         "exec": _entry("exec:exec_", "Run a command in the live release's environment"),
         "restart": _entry("upkeep:restart", "Restart the live release, one process at a time"),
@@ -78,6 +86,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "build": _entry("stages:build", "Run the app's build here"),
         "trace": _entry("stages:trace", "List the files that the server needs, and why"),
         "package": _entry("stages:package", "Make an artifact file"),
+        "verify": _entry("verify:verify", "Run the artifact alone, and name what is missing in it"),
     },
     "Help": {
         "config": _entry("configuration:config", "What is in force, and where each value comes from"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deployd.cli.render import Screen
     from deployd.client import Client
     from deployd.domain.ids import AppName
+    from deployd.remote.client import RemoteClient
 
 T = TypeVar("T")
 APP_FILE = "deployd.toml"
@@ -103,14 +104,32 @@ class Cli:
     def client(self) -> Client:
         """The one way to everything that deployd keeps or does."""
         if self._client is None:
-            if self.settings.get("url"):
-                raise UsageError(
-                    "DEPLOYD_URL (or `url` in the configuration) names a daemon; this version cannot talk to one",
-                    code="daemon-needed",
-                    fix="unset it to work on this machine's own state folder",
+            from deployd.cli.daemons import find
+
+            daemon = find(self)
+            if daemon is None:
+                self._client = self._make_client(self.paths, self.who, self.command)
+            else:
+                from deployd.remote.client import RemoteClient
+
+                self._client = RemoteClient(
+                    daemon, self.paths, who=self.who, command=self.command, narrowed=bool(self.options.hosts)
                 )
-            self._client = self._make_client(self.paths, self.who, self.command)
         return self._client
+
+    @property
+    def daemon(self) -> RemoteClient:
+        """The same, for what only a daemon does; raises UsageError when there is none."""
+        from deployd.remote.client import RemoteClient
+
+        client = self.client
+        if not isinstance(client, RemoteClient):
+            raise UsageError(
+                "this needs a daemon, and none serves this state folder",
+                code="daemon-needed",
+                fix="start one (`deployd serve`), or name one: deployd login URL",
+            )
+        return client
 
     @property
     def command(self) -> str:

@@ -64,12 +64,6 @@ def release(
     Uncommitted work is named and not shipped (--dirty ships it). Whatever fails before the flip has changed nothing;
     whatever fails after it flips every host back.
     """
-    if detach:
-        raise UsageError(
-            "--detach leaves the release to the daemon, and none is configured",
-            code="daemon-needed",
-            fix="leave out --detach: the release then runs in this process",
-        )
     wish = _wish(
         cli,
         ref=ref,
@@ -87,6 +81,11 @@ def release(
         _draw_plan(cli, cli.client.plan(wish))
         return 0
     _other_branch(cli, wish.source, ref)
+    if detach:
+        rollout = cli.daemon.ask(wish)
+        cli.out.result({"rollout": rollout}, f"{rollout} is with the daemon")
+        cli.out.next(f"deployd watch {rollout}", f"deployd cancel {rollout}")
+        return 0
     result = running.run(
         cli,
         lambda report, cancel: cli.client.release(wish, report=report, cancel=cancel),

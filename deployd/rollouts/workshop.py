@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from deployd.domain.host import Host
-    from deployd.domain.ids import RolloutId
+    from deployd.domain.ids import HostName, RolloutId
     from deployd.domain.rollout import RolloutRecord
     from deployd.hosts.pool import Pool
     from deployd.paths import StatePaths
@@ -81,7 +81,11 @@ class Workshop:
 
     def pool(self, wish: Wish) -> Pool:
         """The hosts of a wish, not connected yet. Raises NotFoundError."""
-        hosts = self.store.hosts.some(wish.hosts)
+        return self.pool_of(wish.hosts)
+
+    def pool_of(self, names: Sequence[HostName]) -> Pool:
+        """Some hosts by name, not connected yet. Raises NotFoundError."""
+        hosts = self.store.hosts.some(names)
         if self._connect:
             return self._connect(hosts)
         from deployd.hosts.pool import Pool

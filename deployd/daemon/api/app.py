@@ -14,12 +14,34 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from deployd import __version__
-from deployd.daemon.api import auth, bounds, health, problems, recording
+from deployd.daemon.api import (
+    asking,
+    auth,
+    bounds,
+    health,
+    hooks,
+    places,
+    problems,
+    recording,
+    registry,
+    rollouts,
+    schedules,
+    tokens,
+)
 
 if TYPE_CHECKING:
     from deployd.daemon.wiring import Daemon
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    asking.router,
+    rollouts.router,
+    places.router,
+    registry.router,
+    tokens.router,
+    hooks.router,
+    schedules.router,
+    health.router,
+)
 """Every module's routes, in the order of the documentation."""
 
 

@@ -65,6 +65,16 @@ class Caller:
                 fix=f"ask for one: deployd token create --scope {self.scope} --app {app}",
             )
 
+    def must_be_unbound(self) -> None:
+        """Raise NotAllowedError when they are bound to some apps: what concerns every app is not theirs."""
+        if self.apps:
+            raise NotAllowedError(
+                f"this token is bound to {', '.join(sorted(self.apps))}",
+                code="token-app",
+                live="unchanged",
+                fix="use a token without --app",
+            )
+
 
 class Door:
     """Lets callers in."""

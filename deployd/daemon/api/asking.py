@@ -1,0 +1,126 @@
+"""`POST /v1/releases`, `/rollbacks`, `/promotes`: an ask goes into the queue, its rollout's id comes back at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from deployd.daemon.api.auth import Caller, daemon_of, require
+from deployd.daemon.api.shapes import PromoteAsk, ReleaseAsk, RollbackAsk, WishAsk
+from deployd.daemon.wiring import Daemon
+from deployd.domain.ask import Ask
+from deployd.domain.ids import AppName, EnvironmentName, ReleaseId
+from deployd.errors import NotAllowedError, UsageError
+from deployd.rollouts.wishes import kind_of, wish_from_json, wish_to_json
+
+router = APIRouter(prefix="/v1", tags=["asks"])
+Releaser = Annotated[Caller, Depends(require("release"))]
+TheDaemon = Annotated[Daemon, Depends(daemon_of)]
+
+
+@router.post("/releases", status_code=202)
+def release(body: ReleaseAsk, request: Request, caller: Releaser, daemon: TheDaemon) -> dict[str, Any]:
+    """Release a commit, branch or tag of the registered app's repository."""
+    caller.must(body.app)
+    daemon.store.apps.get(AppName(body.app))
+    ask = Ask(
+        kind="release",
+        app=AppName(body.app),
+        environment=EnvironmentName(body.environment),
+        cause="person",
+        who=caller.who,
+        key=_key(body.key),
+        ref=body.ref,
+        commit=body.commit,
+        activate=body.activate,
+        confirm_within=body.confirm_within,
+        during_freeze=body.during_freeze,
+        message=body.message,
+    )
+    return _asked(request, daemon, caller, ask)
+
+
+@router.post("/rollbacks", status_code=202)
+def rollback(body: RollbackAsk, request: Request, caller: Releaser, daemon: TheDaemon) -> dict[str, Any]:
+    """Go back. What runs for the same app and environment is told to turn back."""
+    caller.must(body.app)
+    ask = Ask(
+        kind="rollback",
+        app=AppName(body.app),
+        environment=EnvironmentName(body.environment),
+        cause="person",
+        who=caller.who,
+        key=_key(body.key),
+        release=ReleaseId(body.release) if body.release else None,
+    )
+    return _asked(request, daemon, caller, ask)
+
+
+@router.post("/promotes", status_code=202)
+def promote(body: PromoteAsk, request: Request, caller: Releaser, daemon: TheDaemon) -> dict[str, Any]:
+    """Bring the artifact of a release live in another environment, with that environment's variables."""
+    caller.must(body.app)
+    found = daemon.store.releases.get(ReleaseId(body.release))
+    if found.app != body.app:
+        raise UsageError(
+            f"{found.id} is a release of {found.app}, not of {body.app}",
+            code="release-not-found",
+            fix="see /v1/rollouts",
+        )
+    ask = Ask(
+        kind="promote",
+        app=AppName(body.app),
+        environment=EnvironmentName(body.environment),
+        cause="person",
+        who=caller.who,
+        key=_key(body.key),
+        release=ReleaseId(body.release),
+        activate=body.activate,
+        confirm_within=body.confirm_within,
+        during_freeze=body.during_freeze,
+        message=body.message,
+    )
+    return _asked(request, daemon, caller, ask)
+
+
+@router.post("/wishes", status_code=202)
+def wish(body: WishAsk, request: Request, caller: Releaser, daemon: TheDaemon) -> dict[str, Any]:
+    """What the command line on this machine asks: hosts, options, a checkout's path. Over the unix socket only."""
+    if not caller.local:
+        raise NotAllowedError(
+            "a whole wish is taken over the unix socket only",
+            code="not-local",
+            live="unchanged",
+            fix="use /v1/releases",
+        )
+    try:
+        parsed = wish_from_json(body.wish)
+        AppName.parse(parsed.app)
+        EnvironmentName.parse(parsed.environment)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"this is no wish: {error}", code="request-invalid", fix="use the same version") from error
+    kind = kind_of(parsed)
+    ask = Ask(
+        kind=kind,  # type: ignore[arg-type]  # one that only the command line makes is kept as what it is
+        app=parsed.app,
+        environment=parsed.environment,
+        cause="person",
+        who=caller.who,
+        release=getattr(parsed, "release", None),
+        message=getattr(parsed, "message", None),
+    )
+    return _asked(request, daemon, caller, ask, wish=wish_to_json(parsed))
+
+
+def _asked(
+    request: Request, daemon: Daemon, caller: Caller, ask: Ask, *, wish: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    request.state.audit = None  # the queue's own entry says more
+    rollout, fresh = daemon.ask(ask, wish=wish, origin=caller.origin)
+    return {"rollout": rollout, "fresh": fresh, "events": f"/v1/rollouts/{rollout}/events"}
+
+
+def _key(text: str | None) -> str | None:
+    """A caller's own key cannot be a delivery's or a schedule's."""
+    return f"api:{text}" if text else None

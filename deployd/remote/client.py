@@ -1,0 +1,409 @@
+"""The client when a daemon owns the state folder: wishes go to it, and its events and results come back.
+
+What has a route goes over it. The rest (`exec`, bootstrapping hosts, `env pull`) is done in this process, which needs
+the daemon's own state folder: on the daemon's machine, as its user.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from deployd.client import Client
+from deployd.domain.events import Event
+from deployd.domain.ids import RolloutId
+from deployd.errors import CancelledError, DeploydError, NotAllowedError, SupersededError, UnreachableError, UsageError
+from deployd.remote import values
+from deployd.remote.connection import Connection, Daemon
+from deployd.rollouts.values import error_from_json
+from deployd.rollouts.wishes import ActivateWish, PromoteWish, ReleaseWish, RollbackWish, RolloutResult, wish_to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from deployd.domain.daemon import AuditEntry, RegisteredApp, Token
+    from deployd.domain.events import Report
+    from deployd.domain.host import Host
+    from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId
+    from deployd.domain.release import Mark, Release
+    from deployd.domain.rollout import Pin, RolloutRecord, Variable
+    from deployd.domain.secret import Secret
+    from deployd.paths import StatePaths
+    from deployd.remote.agenda import RemoteAgenda
+    from deployd.rollouts.wishes import LogLine, Status, Wish
+    from deployd.store import Store
+
+COMES_BACK = 60.0
+"""How long a client waits for a daemon that is being restarted, in seconds."""
+_BROKEN = (OSError, http.client.HTTPException)
+_EVENTS = {str(event): event for event in Event}
+
+
+class RemoteClient(Client):
+    """A `Client` that asks a daemon. `narrowed`: the person chose some hosts, which only a daemon of here can take."""
+
+    def __init__(
+        self, daemon: Daemon, paths: StatePaths, *, who: str, command: str | None = None, narrowed: bool = False
+    ) -> None:
+        super().__init__(paths, who=who, command=command)
+        self.daemon = daemon
+        self._narrowed = narrowed
+        self._link = Connection(daemon)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the daemon is on this machine."""
+        return self.daemon.socket is not None
+
+    @property
+    def store(self) -> Store:
+        """The daemon's own store, for what has no route; raises NotAllowedError elsewhere."""
+        root = self.paths.root
+        ours = self.daemon.socket == self.paths.socket and root.exists() and root.stat().st_uid == os.geteuid()
+        if not ours:
+            raise NotAllowedError(
+                "this is done on the daemon's machine, as the daemon's user",
+                code="daemon-only-there",
+                live="unchanged",
+                fix="log in there: sudo -u deployd deployd ... (with --state-dir, when it is not the usual one)",
+            )
+        return super().store
+
+    def close(self) -> None:
+        """Close the connection too."""
+        self._link.close()
+        super().close()
+
+    # rollouts
+
+    def ask(self, wish: Wish) -> RolloutId:
+        """Put a wish into the daemon's queue; returns the rollout's id at once."""
+        if self.is_local:
+            reply = self._link.call("POST", "/v1/wishes", {"wish": wish_to_json(wish)})
+        else:
+            noun, body = self._for_elsewhere(wish)
+            reply = self._link.call("POST", f"/v1/{noun}", {name: one for name, one in body.items() if one is not None})
+        return RolloutId(reply["rollout"])
+
+    def release(self, wish: ReleaseWish, *, report: Report, cancel: threading.Event) -> RolloutResult:
+        """Bring a commit live."""
+        return self.attend(self.ask(wish), report=report, cancel=cancel)
+
+    def promote(self, wish: PromoteWish, *, report: Report, cancel: threading.Event) -> RolloutResult:
+        """Bring the artifact of a release live in another environment."""
+        return self.attend(self.ask(wish), report=report, cancel=cancel)
+
+    def rollback(self, wish: RollbackWish, *, report: Report, cancel: threading.Event) -> RolloutResult:
+        """Go back."""
+        return self.attend(self.ask(wish), report=report, cancel=cancel)
+
+    def activate(
+        self, wish: ActivateWish, *, report: Report, cancel: threading.Event, rollout: RolloutId | None = None
+    ) -> RolloutResult:
+        """Bring a release live that is prepared already."""
+        del rollout
+        return self.attend(self.ask(wish), report=report, cancel=cancel)
+
+    @property
+    def agenda(self) -> RemoteAgenda:
+        """Schedules, freezes, approvals and confirmations."""
+        from deployd.remote.agenda import RemoteAgenda
+
+        return RemoteAgenda(self, self._link)
+
+    def resume(self, *, report: Report, cancel: threading.Event) -> list[RolloutResult]:
+        """Nothing: the daemon has settled what was interrupted when it started."""
+        del report, cancel
+        return []
+
+    def follow(self, rollout: RolloutId, *, report: Report, cancel: threading.Event) -> RolloutResult:
+        """Watch a rollout to its end; `cancel` only ends the watching."""
+        return self.attend(rollout, report=report, cancel=cancel, cancels=False)
+
+    def attend(
+        self, rollout: RolloutId, *, report: Report, cancel: threading.Event, cancels: bool = True
+    ) -> RolloutResult:
+        """Hand a rollout's events to `report` until its end; a restart of the daemon in between is waited for."""
+        ended = threading.Event()
+        watcher = threading.Thread(target=self._cancels, args=(rollout, cancel, ended), daemon=True, name="cancels")
+        if cancels:
+            watcher.start()
+        try:
+            last = self._attend(rollout, report, cancel if not cancels else None)
+        finally:
+            ended.set()
+        if last.get("error"):
+            raise error_from_json(last["error"])
+        if last.get("result"):
+            return RolloutResult.from_json(last["result"])
+        raise _without_rollout(rollout, last)
+
+    def _attend(self, rollout: RolloutId, report: Report, leave: threading.Event | None) -> dict[str, Any]:
+        seen, gone_since = 0, None
+        while True:
+            try:
+                for name, fields in self._link.stream(f"/v1/rollouts/{rollout}/events", last=seen):
+                    gone_since = None
+                    if name == "end":
+                        return fields
+                    seen = max(seen, int(fields.get("seq") or 0))
+                    if name in _EVENTS:
+                        report(_EVENTS[name], **{key: one for key, one in fields.items() if key != "event"})
+                    if leave is not None and leave.is_set():
+                        raise CancelledError("you stopped watching; the rollout goes on", fix=f"deployd show {rollout}")
+            except (*_BROKEN, UnreachableError) as error:
+                gone_since = gone_since or time.monotonic()
+                if time.monotonic() - gone_since > COMES_BACK:
+                    raise UnreachableError(
+                        f"the daemon went away and did not come back within {COMES_BACK:g} s",
+                        code="daemon-gone",
+                        live="unknown to this command; the daemon settles the rollout when it starts",
+                        fix=f"start it, then `deployd show {rollout}`",
+                    ) from error
+            time.sleep(0.1)
+
+    def _cancels(self, rollout: RolloutId, cancel: threading.Event, ended: threading.Event) -> None:
+        """Hand Ctrl-C on."""
+        while not ended.is_set():
+            if not cancel.wait(0.1):
+                continue
+            link = Connection(self.daemon)
+            try:
+                link.call("POST", f"/v1/rollouts/{rollout}/cancel")
+            except UnreachableError:
+                time.sleep(1)
+                continue
+            except DeploydError:
+                return  # it is at its end already
+            finally:
+                link.close()
+            return
+
+    def cancel(
+        self, rollout: RolloutId | None, app: AppName | None = None, environment: EnvironmentName | None = None
+    ) -> RolloutId:
+        """Ask a rollout (or the one of an app and environment) to turn back, or take it out of the queue."""
+        if rollout is not None:
+            return RolloutId(self._link.call("POST", f"/v1/rollouts/{rollout}/cancel")["rollout"])
+        return RolloutId(self._link.call("POST", "/v1/cancel", {"app": app, "environment": environment})["rollout"])
+
+    # what is kept
+
+    def add_host(self, host: Host) -> None:
+        """Keep a host."""
+        body = {
+            name: getattr(host, name)
+            for name in ("address", "port", "admin_user", "identity", "host_key")
+            if getattr(host, name) is not None
+        }
+        self._link.call("PUT", f"/v1/hosts/{host.name}", body)
+
+    def hosts(self) -> tuple[Host, ...]:
+        """All hosts, by name."""
+        return tuple(values.host(one) for one in self._link.call("GET", "/v1/hosts")["hosts"])
+
+    def host(self, name: HostName) -> Host:
+        """One host; raises NotFoundError."""
+        found = next((one for one in self.hosts() if one.name == name), None)
+        return found if found is not None else super().host(name)
+
+    def remove_host(self, name: HostName) -> None:
+        """Forget a host."""
+        self._link.call("DELETE", f"/v1/hosts/{name}")
+
+    def set_variable(
+        self, app: AppName, environment: EnvironmentName, key: str, value: Secret, *, build: bool = False
+    ) -> None:
+        """Keep a variable, encrypted."""
+        path = f"{_place(app, environment)}/variables/{key}"
+        self._link.call("PUT", path, {"value": value.reveal(), "build": build})
+
+    def unset_variable(self, app: AppName, environment: EnvironmentName, key: str) -> None:
+        """Remove a variable."""
+        self._link.call("DELETE", f"{_place(app, environment)}/variables/{key}")
+
+    def variables(self, app: AppName, environment: EnvironmentName) -> tuple[Variable, ...]:
+        """All variables, without their values."""
+        found = self._link.call("GET", f"{_place(app, environment)}/variables")
+        return tuple(values.variable(one) for one in found["variables"])
+
+    def mark(self, release: ReleaseId, mark: Mark) -> None:
+        """Say that a release is good or bad."""
+        self._link.call("PUT", f"/v1/releases/{release}/mark", {"mark": str(mark)})
+
+    def pin(self, app: AppName, environment: EnvironmentName, *, release: ReleaseId | None = None) -> Pin:
+        """Take no automatic release until `unpin`."""
+        return values.pin(self._link.call("PUT", f"{_place(app, environment)}/pin", {"release": release}))
+
+    def unpin(self, app: AppName, environment: EnvironmentName) -> bool:
+        """Let automatic releases go on."""
+        return bool(self._link.call("DELETE", f"{_place(app, environment)}/pin")["unpinned"])
+
+    # queries
+
+    def status(self, app: AppName, environment: EnvironmentName, hosts: Sequence[HostName]) -> Status:
+        """What is live where, asked of the hosts."""
+        return values.status(self._link.call("GET", f"{_place(app, environment)}/status", host=list(hosts)))
+
+    def releases(self, app: AppName, environment: EnvironmentName) -> tuple[Release, ...]:
+        """All releases, newest first."""
+        found = self._link.call("GET", f"{_place(app, environment)}/releases", limit=500)
+        return tuple(values.release(one) for one in found["releases"])
+
+    def release_by_id(self, release: ReleaseId) -> Release:
+        """One release; raises NotFoundError."""
+        return values.release(self._link.call("GET", f"/v1/releases/{release}"))
+
+    def rollouts(
+        self, app: AppName | None = None, environment: EnvironmentName | None = None, *, limit: int = 20
+    ) -> tuple[RolloutRecord, ...]:
+        """What was done, newest first."""
+        found = self._link.call("GET", "/v1/rollouts", app=app, environment=environment, limit=limit)
+        return tuple(values.rollout(one) for one in found["rollouts"])
+
+    def waiting(self, app: AppName | None = None, environment: EnvironmentName | None = None) -> list[dict[str, Any]]:
+        """What waits in the daemon's queue."""
+        found = self._link.call("GET", "/v1/rollouts", app=app, environment=environment, limit=1)
+        return list(found["waiting"])
+
+    def story(self, rollout: RolloutId) -> dict[str, Any]:
+        """One rollout: `rollout`, `steps`, `ask`."""
+        return dict(self._link.call("GET", f"/v1/rollouts/{rollout}"))
+
+    def rollout_by_id(self, rollout: RolloutId) -> RolloutRecord:
+        """One rollout; raises NotFoundError."""
+        found = self.story(rollout)["rollout"]
+        return values.rollout(found) if found else super().rollout_by_id(rollout)
+
+    def logs(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        hosts: Sequence[HostName],
+        follow: bool = False,
+        lines: int = 100,
+        since: str | None = None,
+        release: ReleaseId | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[LogLine]:
+        """The servers' logs of all hosts, merged by time."""
+        stream = self._link.stream(
+            f"{_place(app, environment)}/logs",
+            quiet=None if follow else 120.0,
+            host=list(hosts),
+            lines=lines,
+            since=since,
+            release=release,
+            follow="true" if follow else None,
+        )
+        for name, fields in stream:
+            if name == "end":
+                if fields.get("error"):
+                    raise error_from_json(fields["error"])
+                return
+            if cancel is not None and cancel.is_set():
+                return
+            yield values.log_line(fields)
+
+    # the daemon's own
+
+    def apps(self) -> tuple[RegisteredApp, ...]:
+        """Registered apps."""
+        return tuple(values.app(one) for one in self._link.call("GET", "/v1/apps")["apps"])
+
+    def add_app(self, name: AppName, *, repository: str, subdir: str) -> RegisteredApp:
+        """Register an app."""
+        return values.app(self._link.call("PUT", f"/v1/apps/{name}", {"repository": repository, "subdir": subdir}))
+
+    def remove_app(self, name: AppName) -> None:
+        """Forget an app."""
+        self._link.call("DELETE", f"/v1/apps/{name}")
+
+    def tokens(self) -> tuple[Token, ...]:
+        """All tokens."""
+        return tuple(values.token(one) for one in self._link.call("GET", "/v1/tokens")["tokens"])
+
+    def create_token(
+        self, *, scope: str, apps: Sequence[AppName], expires_in: float | None, note: str | None
+    ) -> tuple[Token, str]:
+        """Make a token; its text is told once."""
+        body = {"scope": scope, "apps": list(apps), "expires_in": expires_in, "note": note}
+        made = self._link.call("POST", "/v1/tokens", {name: one for name, one in body.items() if one is not None})
+        return values.token(made), made["token"]
+
+    def revoke_token(self, name: str) -> Token:
+        """Revoke a token."""
+        return values.token(self._link.call("DELETE", f"/v1/tokens/{name}"))
+
+    def audit(self, app: AppName | None = None, *, limit: int = 50) -> tuple[AuditEntry, ...]:
+        """Who did what, newest first."""
+        return tuple(
+            values.audit_entry(one) for one in self._link.call("GET", "/v1/audit", app=app, limit=limit)["entries"]
+        )
+
+    def me(self) -> dict[str, Any]:
+        """Who the daemon takes this client for."""
+        return dict(self._link.call("GET", "/v1/me"))
+
+    def _for_elsewhere(self, wish: Wish) -> tuple[str, dict[str, Any]]:
+        """A wish as an ask of the registered app: the daemon reads hosts and options from the commit itself."""
+        if self._narrowed:
+            raise UsageError(
+                "--host cannot be used with a daemon on another machine",
+                code="daemon-only-there",
+                fix="leave it out, or run the command on the daemon's machine",
+            )
+        place: dict[str, Any] = {"app": wish.app, "environment": wish.environment}
+        if not isinstance(wish, RollbackWish):
+            asked = {"confirm_within": wish.confirm_within, "during_freeze": wish.during_freeze or None}
+            place |= {name: one for name, one in asked.items() if one is not None}
+        if isinstance(wish, RollbackWish):
+            return "rollbacks", {**place, "release": wish.release}
+        if isinstance(wish, PromoteWish):
+            return "promotes", {**place, "release": wish.release, "activate": wish.activate, "message": wish.message}
+        if isinstance(wish, ActivateWish):
+            raise UsageError(
+                "this is done on the daemon's machine", code="daemon-only-there", fix="run it there, over its socket"
+            )
+        if wish.source is None or wish.source.dirty:
+            what = "--artifact" if wish.source is None else "--dirty"
+            raise UsageError(
+                f"{what} cannot be used with a daemon on another machine: it fetches commits from the app's repository",
+                code="daemon-needs-commit",
+                fix="commit and push, then release again; or run the command on the daemon's machine",
+            )
+        commit = _commit(wish.source.repository, wish.source.ref)
+        return "releases", {**place, "commit": commit, "activate": wish.activate, "message": wish.message}
+
+
+def _place(app: AppName, environment: EnvironmentName) -> str:
+    return f"/v1/apps/{app}/environments/{environment}"
+
+
+def _commit(repository: str, ref: str) -> str:
+    from deployd import process
+
+    done = process.run(
+        ["git", "-C", repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"],
+        check=False,
+    )
+    if done.returncode != 0:
+        raise UsageError(f"{repository} has no commit {ref!r}", code="ref-unknown", fix="see `git branch -a`")
+    return done.text.strip()
+
+
+def _without_rollout(rollout: RolloutId, last: dict[str, Any]) -> DeploydError:
+    """An ask that never became a rollout."""
+    reason = last.get("reason") or "the daemon says no more"
+    if last.get("outcome") == "superseded":
+        return SupersededError(f"a newer push took its place: {reason}", live="unchanged", fix="see `deployd rollouts`")
+    return DeploydError(
+        f"{rollout} ended as {last.get('outcome') or 'unknown'}: {reason}",
+        code="rollout-lost",
+        live="see `deployd status`",
+        fix=f"deployd show {rollout}",
+    )

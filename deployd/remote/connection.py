@@ -1,0 +1,206 @@
+"""One connection to a daemon: a request goes out over a unix socket, http or https; JSON or events come back.
+
+http.client, because the command line must start at once: httpx alone takes longer to import than a rollback runs.
+Answers that are problems are raised as the errors that they were in the daemon.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from deployd import errors
+from deployd.errors import DeploydError, UnreachableError, UsageError
+from deployd.rollouts.values import error_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from deployd.domain.secret import Secret
+
+_TIMEOUT = 60.0
+_QUIET = 30.0  # a stream says something every two seconds
+_LONGEST = 107
+_FAILED = 400
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_BROKEN = (OSError, http.client.HTTPException)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """Where a daemon is: `socket`, or `url` with a token."""
+
+    socket: Path | None = None
+    url: str | None = None
+    token: Secret | None = None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.url or str(self.socket)
+
+
+class Connection:
+    """Requests, one after the other, over one connection that is opened when it is needed."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self._open: http.client.HTTPConnection | None = None
+
+    def close(self) -> None:
+        """Close it; the next request opens another."""
+        if self._open:
+            self._open.close()
+        self._open = None
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: Any) -> Any:
+        """One request; the answer's JSON, or None. Raises the error that the daemon answers."""
+        reply = self._send(method, _with(path, query), body)
+        data = reply.read()
+        if reply.status >= _FAILED:
+            raise _problem(reply.status, data)
+        return json.loads(data) if data else None
+
+    def stream(
+        self, path: str, *, last: int | None = None, quiet: float | None = _QUIET, **query: Any
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The events of a stream, to its end; raises OSError or HTTPException when it breaks."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(last)} if last is not None else {})
+        reply = self._send("GET", _with(path, query), None, headers)
+        if reply.status >= _FAILED:
+            raise _problem(reply.status, reply.read())
+        if self._open and self._open.sock:
+            self._open.sock.settimeout(quiet)
+        name, data = "message", ""
+        try:
+            while line := reply.readline():
+                text = line.decode().rstrip("\r\n")
+                if not text and data:
+                    yield name, json.loads(data)
+                    name, data = "message", ""
+                elif text.startswith("event: "):
+                    name = text.removeprefix("event: ")
+                elif text.startswith("data: "):
+                    data += text.removeprefix("data: ")
+        finally:
+            self.close()
+
+    def probe(self) -> bool:
+        """Whether somebody listens there."""
+        try:
+            self._connection().connect()
+        except PermissionError:
+            raise
+        except _BROKEN:
+            self.close()
+            return False
+        return True
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str] | None = None
+    ) -> http.client.HTTPResponse:
+        sent = dict(headers or {})
+        if self.daemon.token:
+            sent["Authorization"] = f"Bearer {self.daemon.token.reveal()}"
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        try:
+            connection = self._connection()
+            connection.request(method, path, body=data, headers=sent)
+            return connection.getresponse()
+        except _BROKEN as error:
+            self.close()
+            raise UnreachableError(
+                f"the daemon at {self.daemon.name} does not answer: {error}",
+                code="daemon-unreachable",
+                live="unknown; apps do not depend on the daemon",
+                fix="see `systemctl status deployd` there; `deployd login URL` names another",
+                retryable=True,
+            ) from error
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._open is None:
+            self._open = _made(self.daemon)
+        return self._open
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("deployd", timeout=_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        if self.sock:
+            return
+        found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        found.settimeout(self.timeout)
+        try:
+            with _reachable(self._path) as address:
+                found.connect(address)
+        except BaseException:
+            found.close()
+            raise
+        self.sock = found
+
+
+def _made(daemon: Daemon) -> http.client.HTTPConnection:
+    if daemon.socket is not None:
+        return _Unix(daemon.socket)
+    parts = urlsplit(daemon.url or "")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
+        raise UsageError(
+            f"{daemon.url!r} is no daemon's address",
+            code="url-invalid",
+            fix="give scheme and host, such as https://deployd.example",
+        )
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=_TIMEOUT)
+    if parts.hostname not in _LOOPBACK:
+        raise UsageError(
+            f"{daemon.url} is not encrypted: everybody on the way would read the token",
+            code="url-insecure",
+            fix="use https, or a tunnel: ssh -L 8300:127.0.0.1:8300 HOST, then http://127.0.0.1:8300",
+        )
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=_TIMEOUT)
+
+
+def _with(path: str, query: Mapping[str, Any]) -> str:
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def _problem(status: int, data: bytes) -> DeploydError:
+    """The error that a problem+json document is; of another server's page, one that says so."""
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        body = json.loads(data)
+        told = dict(body["error"])
+        docs = told.pop("docs", None)
+        fields = {**told, "docs": docs, "retryable": bool(body.get("retryable"))}
+        return error_from_json({"class": body["class"], "fields": fields})
+    return errors.DeploydError(
+        f"the daemon answered with status {status}, and not in deployd's words",
+        code="daemon-strange",
+        fix="see whether the address is deployd's",
+    )
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[str]:
+    """A unix socket's path may have 107 bytes; a longer one is reached through its folder."""
+    if len(os.fsencode(path)) <= _LONGEST:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
