@@ -71,7 +71,7 @@ class Clock:
         """Fire nothing more."""
         self._stopping.set()
         self._woken.set()
-        if self._scheduler is not None:
+        if self._scheduler is not None and self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
     def wake(self) -> None:

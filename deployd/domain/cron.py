@@ -11,7 +11,7 @@ from __future__ import annotations
 import calendar
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month"
 _NAMES = {"month": _MONTHS, "weekday": _WEEKDAYS}
 _PART = re.compile(r"(\*|[0-9a-z]+)(?:-([0-9a-z]+))?(?:/([0-9]+))?", re.ASCII)
 _SEARCHED = 8 * 366 + 1
-"""Days to look ahead: 29 February comes after at most eight years."""
+"""Days to look ahead after a match: 29 February comes after at most eight years."""
 _SHIFT = 2
 """Days by which a change of clocks can move a run past those of the next day (Samoa left out a whole one)."""
 
@@ -79,17 +79,17 @@ def next_runs(cron: Cron, *, after: datetime, zone: tzinfo, count: int = 1) -> t
     first = after.astimezone(zone).date() - timedelta(days=_SHIFT)
     found: set[datetime] = set()
     enough_on: date | None = None
-    for offset in range(_SEARCHED):
-        try:
-            day = first + timedelta(days=offset)
-        except OverflowError:
-            break
+    day, searched = first, 0
+    while searched < _SEARCHED and day.year < MAXYEAR:
         if enough_on is not None and day > enough_on + timedelta(days=_SHIFT):
             break
+        searched += 1
         if cron.matches(day):
             found |= {run for run in _runs_on(cron, day, zone) if run > after}
+            searched = 0
         if enough_on is None and len(found) >= count:
             enough_on = day
+        day += timedelta(days=1)
     return tuple(sorted(found)[:count])
 
 
