@@ -15,7 +15,7 @@ import pwd
 import shutil
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,10 @@ class Sandbox:
     private: str | None = None
     network: bool = False
     cwd: str | None = None
+
+    def at(self, cwd: str) -> Sandbox:
+        """The same, with a program that starts in `cwd`."""
+        return replace(self, cwd=cwd)
 
 
 def alone(

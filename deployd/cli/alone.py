@@ -13,15 +13,14 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deployd.cli.context import APP_FILE
 from deployd.cli.init import app_name
 from deployd.cli.release import repository_of
 from deployd.domain.events import Event, Report
-from deployd.domain.ids import AppName, BuildId
 from deployd.domain.options import Options
-from deployd.domain.stages import BuildOutput, BuildPlan, SourceRequest
+from deployd.domain.stages import SourceRequest
 from deployd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deployd.cli.context import Cli
+    from deployd.domain.ids import AppName
     from deployd.domain.secret import Secret
+    from deployd.domain.stages import BuildOutput
 
 
 _RECORD = "build.json"
@@ -90,6 +91,7 @@ def wish_of(cli: Cli, *, use_cache: bool = True) -> Wish:
 
 def built(wish: Wish, *, report: Report, cancel: threading.Event) -> BuildOutput:
     """Check out, plan, and build, unless that very build is there."""
+    from deployd import settings
     from deployd.stages import build, source
     from deployd.stages.build import runtime
 
@@ -99,7 +101,14 @@ def built(wish: Wish, *, report: Report, cancel: threading.Event) -> BuildOutput
         with stage("source", report):
             tree = source.checkout(wish.source, mirrors=wish.mirrors, into=fresh, report=report, cancel=cancel)
         clear = {name: secret.reveal() for name, secret in wish.variables.items()}
-        plan = build.plan(tree, wish.options.build, app=wish.app, environment=wish.environment, variables=clear)
+        plan = build.plan(
+            tree,
+            wish.options.build,
+            app=wish.app,
+            environment=wish.environment,
+            variables=clear,
+            trace_root=wish.options.trace.root,
+        )
         kept = _kept(wish)
         if kept and wish.use_cache and kept.plan.build_id == plan.build_id:
             report(Event.BUILD_REUSED, build_id=plan.build_id)
@@ -116,6 +125,8 @@ def built(wish: Wish, *, report: Report, cancel: threading.Event) -> BuildOutput
                 variables=wish.variables,
                 node=Path(node.path),
                 use_cache=wish.use_cache,
+                contained=settings.builds().contained,
+                hidden=(wish.caches.parent.parent,),
                 report=report,
                 cancel=cancel,
             )
@@ -156,25 +167,23 @@ def _build_variables(cli: Cli, app: AppName) -> dict[str, Secret]:
 
 
 def _kept(wish: Wish) -> BuildOutput | None:
+    from deployd.rollouts import values
+
     try:
-        data: dict[str, Any] = json.loads((wish.state / _RECORD).read_text())
-        output = BuildOutput(**data | {"plan": _plan(data["plan"])})
+        output = values.build_output(json.loads((wish.state / _RECORD).read_text()))
         return output if Path(output.app_dir).is_dir() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _plan(data: dict[str, Any]) -> BuildPlan:
-    lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
-    return BuildPlan(**data | lists | {"build_id": BuildId(data["build_id"])})
-
-
 def _keep(wish: Wish, output: BuildOutput, *, fresh: Path, old: BuildOutput | None) -> BuildOutput:
     """Remember a finished build instead of the old one, whose installed packages serve the next build."""
+    from deployd import settings
     from deployd.stages import build
 
     if old is not None:
         build.keep_install(old, caches=wish.caches)
+    build.keep_within(wish.caches.parent, settings.builds().cache_size)
     aside = wish.state / f".build.{os.getpid()}"
     aside.write_text(json.dumps(asdict(output)))
     aside.rename(wish.state / _RECORD)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployd import __version__
+from deployd import __version__, settings
 from deployd.domain.artifact import Provenance, Runtime
 from deployd.domain.events import Event
 from deployd.domain.ids import ArtifactName, BuildId, ReleaseId
@@ -24,6 +24,7 @@ from deployd.stages import trace as trace_stage
 from deployd.stages.build import runtime as runtimes
 
 if TYPE_CHECKING:
+    from deployd.domain.ids import RuntimeName
     from deployd.domain.secret import Secret
     from deployd.domain.stages import SourceTree
     from deployd.rollouts.rollout import Rollout
@@ -38,7 +39,14 @@ def build(rollout: Rollout, checked_out: Json) -> Json:
     variables = _build_variables(rollout)
     clear = {name: secret.reveal() for name, secret in variables.items()}
     options = rollout.options.build
-    plan = build_stage.plan(tree, options, app=rollout.app, environment=rollout.environment, variables=clear)
+    plan = build_stage.plan(
+        tree,
+        options,
+        app=rollout.app,
+        environment=rollout.environment,
+        variables=clear,
+        trace_root=rollout.options.trace.root,
+    )
     rollout.report(
         Event.BUILD_PLANNED,
         framework=plan.framework,
@@ -69,6 +77,8 @@ def build(rollout: Rollout, checked_out: Json) -> Json:
         variables=variables,
         node=Path(node.path),
         use_cache=use_cache,
+        contained=settings.builds().contained,
+        hidden=(rollout.paths.root,),
         report=rollout.report,
         cancel=rollout.stop,
     )
@@ -174,8 +184,19 @@ def _package(rollout: Rollout, output: Json) -> ArtifactName:
         rollout.report(Event.WARNING, what=warning, code="trace-warning")
     artifact = package_stage.package(files, built=made.built, artifacts=rollout.paths.artifacts)
     rollout.report(Event.ARTIFACT_PACKAGED, artifact=artifact.name, files=artifact.files, size=artifact.size)
-    build_stage.keep_install(made, caches=rollout.paths.caches / rollout.app)
     return artifact.name
+
+
+def keep_install(rollout: Rollout, output: Json) -> None:
+    """Keep what was installed for the next build; the checkout is of no use afterwards."""
+    made = values.build_output(output)
+    build_stage.keep_install(made, caches=rollout.paths.caches / rollout.app, report=rollout.report)
+    build_stage.keep_within(rollout.paths.caches, settings.builds().cache_size)
+
+
+def own_runtime(rollout: Rollout, name: RuntimeName) -> Runtime:
+    """The same Node.js for this machine, which may have another CPU than the hosts."""
+    return runtimes.fetch(name.version, runtimes=rollout.paths.runtimes, cpu=_own_cpu(), cancel=rollout.stop)
 
 
 def _fleet_runtime(rollout: Rollout, version: str, fleet_kind: Json) -> Runtime:

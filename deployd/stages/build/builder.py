@@ -1,4 +1,6 @@
-"""SourceTree + BuildPlan -> BuildOutput: installs, builds, keeps a good build's caches, says why a bad one failed."""
+"""SourceTree + BuildPlan -> BuildOutput: installs and builds in a sandbox, keeps a good build's caches, says why a bad
+one failed.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,9 @@ from deployd import process
 from deployd.domain.events import Event, Report, quiet
 from deployd.domain.stages import BuildOutput, BuildPlan, SourceTree
 from deployd.errors import BuildError, CommandError
-from deployd.stages.build import framework, installs, limits
-from deployd.stages.build.environment import Redactor, build_environment, make_home
+from deployd.stages.build import cache, frameworkcache, installs, limits, nextapp, outcome, told
+from deployd.stages.build.environment import Redactor, build_environment
+from deployd.stages.build.ground import ground as ground_of
 
 if TYPE_CHECKING:
     import threading
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from deployd.domain.options import Build
     from deployd.domain.secret import Secret
+    from deployd.stages.build.ground import Ground
 
 _TOLD_LINES = 30
 _TELLING = re.compile(r"error|failed|cannot find|not found|unexpected|ERR!|\u2a2f|\u2716|ELIFECYCLE", re.IGNORECASE)
@@ -55,50 +59,64 @@ def build(
     variables: Mapping[str, Secret],
     node: Path,
     use_cache: bool = True,
+    contained: bool = True,
+    hidden: Sequence[Path] = (),
     report: Report = quiet,
     cancel: threading.Event | None = None,
 ) -> BuildOutput:
     """Install and build in the checkout.
 
     `caches` is the app's own cache folder, `log` the file that keeps the output, `variables` the build-time ones.
-    Raises BuildError with the lines that matter, CancelledError once `cancel` is set.
+    `contained` runs the app's code in a sandbox that never sees the `hidden` folders.
+    Raises BuildError with the lines that matter, SandboxError, CancelledError once `cancel` is set.
     """
     started = time.monotonic()
-    app_dir, folder = Path(source.app_dir), Path(plan.lockfile).parent
-    make_home(caches / "home")
-    for stray in framework.lockfiles_above(Path(source.root)):
-        report(Event.WARNING, what=f"{stray} lies above the checkout: Next.js may take its folder for the app's root")
+    app_dir, folder = Path(source.app_dir), _install_folder(plan, app_dir=Path(source.app_dir))
+    zone, cached = cache.zone(caches, plan.environment), frameworkcache.kept(caches, plan=plan, source=source)
+    _refuse_outside(app_dir, folder, root=Path(source.root))
     clear = {name: secret.reveal() for name, secret in variables.items()}
-    env = build_environment(
-        node=node,
-        tools=installs.tools(plan, caches=caches.parent, cancel=cancel),
-        home=caches / "home",
-        variables=clear | _told_to_next(plan),
-    )
-    with _logged(log, variables=clear, report=report) as on_line:
-        runner = _Runner(env=env, options=options, on_line=on_line, cancel=cancel, log=log, report=report)
-        kept = caches / "installs" / installs.key(plan, folder=folder)
-        if use_cache and installs.restore(kept, folder=folder):
+    tools = installs.tools(plan, caches=caches.parent, cancel=cancel)
+    if not contained:
+        report(Event.WARNING, what="this build runs without a sandbox (build_sandbox)", code="build-uncontained")
+    with (
+        ground_of(
+            root=Path(source.root), zone=zone, node=node, tools=tools, hidden=hidden, contained=contained
+        ) as ground,
+        _logged(log, variables=clear, report=report) as on_line,
+    ):
+        runner = _Runner(
+            env=build_environment(
+                ground, manager=plan.manager, root=source.root, variables=clear | told.variables(plan)
+            ),
+            ground=ground, options=options, on_line=on_line, cancel=cancel, log=log, report=report,
+        )  # fmt: skip
+        kept = zone / "installs" / installs.key(plan, folder=folder)
+        if not plan.install:
+            pass  # pages as they are, without package.json
+        elif use_cache and installs.restore(kept, folder=folder):
             report(Event.INSTALL_SKIPPED, manager=plan.manager, lockfile=Path(plan.lockfile).name)
         else:
             runner.run(plan.install, cwd=folder, what="installing the packages", production=False)
+            (zone / "stores" / cache.RECORD).unlink(missing_ok=True)  # its size is another now
         if plan.framework == "nextjs":
-            framework.check_next(framework.installed_next(app_dir, Path(source.root)))
-        next_cache, app_cache = app_dir / ".next" / "cache", _kept_cache(caches, plan=plan, source=source)
-        shutil.rmtree(app_dir / ".next", ignore_errors=True)  # committed by mistake, or the working tree's
-        if use_cache and app_cache.is_dir():
-            _copy_tree(app_cache, next_cache)
+            nextapp.check(nextapp.installed(app_dir, Path(source.root)))
+        _remove(app_dir / ".next")  # committed by mistake, or the working tree's
+        if use_cache:
+            frameworkcache.restore(cached, root=Path(source.root), app_dir=app_dir)
+        begun = time.time()
         try:
-            runner.run(plan.command, cwd=app_dir, what="the build", production=True)
+            if plan.command:
+                runner.run(plan.command, cwd=app_dir, what="the build", production=True)
         except BuildError as error:
             if error.code == "build-failed":  # it ended by itself: the mended commit need not install again
-                _keep_install(plan, folder=folder, caches=caches)
+                _keep_untouched(plan, folder=folder, caches=caches, since=begun)
             raise
     built = int(time.time())
-    if plan.framework == "nextjs":
-        _check_output(app_dir, log=log)
-        if next_cache.is_dir():
-            _replace_tree(next_cache, app_cache)
+    left = outcome.find(plan, app_dir=app_dir, root=Path(source.root), log=log)
+    for warning in left.warnings:
+        report(Event.WARNING, what=warning, code="build-warning")
+    with _best_effort("the build's caches were not kept", report):
+        frameworkcache.keep(cached, plan=plan, folder=left.folder, root=Path(source.root), app_dir=app_dir)
     return BuildOutput(
         root=source.root,
         app_dir=source.app_dir,
@@ -106,24 +124,58 @@ def build(
         built=built,
         log=str(log),
         seconds=time.monotonic() - started,
+        **left.fields(),
     )
 
 
-def keep_install(output: BuildOutput, *, caches: Path) -> None:
+def keep_install(output: BuildOutput, *, caches: Path, report: Report = quiet) -> None:
     """Take the installed packages out of the checkout, for the next build. Call it when the files were packaged."""
-    _keep_install(output.plan, folder=Path(output.plan.lockfile).parent, caches=caches)
+    with _best_effort("the installed packages were not kept", report):
+        _keep_install(output.plan, folder=_install_folder(output.plan, app_dir=Path(output.app_dir)), caches=caches)
 
 
 def _keep_install(plan: BuildPlan, *, folder: Path, caches: Path) -> None:
-    installs.keep(caches / "installs" / installs.key(plan, folder=folder), folder=folder)
+    if plan.install:
+        key = installs.key(plan, folder=folder)
+        installs.keep(cache.zone(caches, plan.environment) / "installs" / key, folder=folder)
 
 
-def _told_to_next(plan: BuildPlan) -> dict[str, str]:
-    return {
-        "NEXT_PRIVATE_STANDALONE": "1",  # standalone from outside: no edit of next.config
-        "NEXT_DEPLOYMENT_ID": plan.build_id,
-        "NEXT_IGNORE_INCORRECT_LOCKFILE": "1",  # 15 edits the lock file otherwise
-    }
+def _keep_untouched(plan: BuildPlan, *, folder: Path, caches: Path, since: float) -> None:
+    """Keep the packages of a build that failed, unless it has written into them: nobody knows then what they are."""
+    for name in (".cache", ".vite", ".vite-temp", ".astro"):
+        _remove(folder / "node_modules" / name)
+    with suppress(OSError):
+        if installs.unchanged_since(since, folder=folder):
+            _keep_install(plan, folder=folder, caches=caches)
+
+
+def _refuse_outside(*folders: Path, root: Path) -> None:
+    for folder in folders:
+        if not folder.resolve().is_relative_to(root.resolve()):
+            raise BuildError(
+                f"{folder} is a link that leads out of the repository",
+                code="app-dir-outside",
+                fix="commit the folder itself, not a link to it",
+            )
+
+
+@contextmanager
+def _best_effort(what: str, report: Report) -> Iterator[None]:
+    """A good build stays good when there is no room for its caches."""
+    try:
+        yield
+    except (OSError, CommandError) as error:
+        report(Event.WARNING, what=f"{what}: {error}", code="cache-not-kept")
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _install_folder(plan: BuildPlan, *, app_dir: Path) -> Path:
+    return Path(plan.lockfile).parent if plan.lockfile else app_dir
 
 
 class _Runner:
@@ -133,13 +185,14 @@ class _Runner:
         self,
         *,
         env: Mapping[str, str],
+        ground: Ground,
         options: Build,
         on_line: Callable[[str], str],
         cancel: threading.Event | None,
         log: Path,
         report: Report,
     ) -> None:
-        self._env, self._options, self._on_line = env, options, on_line
+        self._env, self._ground, self._options, self._on_line = env, ground, options, on_line
         self._cancel, self._log, self._report = cancel, log, report
 
     def run(self, argv: Sequence[str], *, cwd: Path, what: str, production: bool) -> None:
@@ -148,7 +201,8 @@ class _Runner:
         def on_line(line: str) -> None:
             told.append(self._on_line(line))
 
-        words, warning = limits.limited(argv, memory=self._options.memory, cpus=self._options.cpus)
+        contained = self._ground.argv(argv, cwd=cwd)
+        words, warning = limits.limited(contained, memory=self._options.memory, cpus=self._options.cpus)
         if warning:
             self._report(Event.WARNING, what=warning)
         try:
@@ -211,43 +265,3 @@ def telling(lines: Sequence[str]) -> str | None:
 def _hint(lines: Sequence[str]) -> str | None:
     text = "\n".join(lines[-200:])
     return next((fix for pattern, fix in _HINTS if pattern.search(text)), None)
-
-
-def _check_output(app_dir: Path, *, log: Path) -> None:
-    if (app_dir / ".next" / "standalone").is_dir() and (app_dir / ".next" / "required-server-files.json").is_file():
-        return
-    if (app_dir / "out").is_dir():
-        raise BuildError(
-            "this app is a static export (output: 'export'), which deployd does not release yet",
-            code="output-export",
-            fix="take `output: 'export'` out of next.config; deployd asks for a standalone build by itself",
-        )
-    raise BuildError(
-        "the build ended well, but left no standalone server in .next",
-        code="build-output-missing",
-        fix=f"does the build script run `next build`, with its default distDir? The output is in {log}",
-    )
-
-
-def _kept_cache(caches: Path, *, plan: BuildPlan, source: SourceTree) -> Path:
-    inside = Path(source.app_dir).relative_to(source.root).as_posix()
-    slug = "root" if inside == "." else inside.replace("/", "__")
-    return caches / "next" / (plan.environment or "any") / slug
-
-
-def _copy_tree(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    process.run(["cp", "-a", "--reflink=auto", "--", str(source), str(target)], timeout=600)
-
-
-def _replace_tree(source: Path, target: Path) -> None:
-    """Put a copy of `source` at `target`; a reader meets the old one or the new one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
-    for path in (fresh, old):
-        shutil.rmtree(path, ignore_errors=True)
-    _copy_tree(source, fresh)
-    if target.exists():
-        target.rename(old)
-    fresh.rename(target)
-    shutil.rmtree(old, ignore_errors=True)

@@ -13,6 +13,8 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from deployd.stages.build.ground import Ground
+
 # how this machine reaches its package registry; what else the operator told npm (omit, ignore-scripts) stays out
 _REGISTRY = re.compile(
     r"""(?:https?|no|all)_proxy | node_extra_ca_certs | ssl_cert_(?:file|dir)
@@ -21,7 +23,7 @@ _REGISTRY = re.compile(
       | yarn_(?:npm_.+|http_proxy|https_proxy|registry) | bun_config_(?:registry|token)""",
     re.VERBOSE | re.IGNORECASE,
 )
-_REGISTRY_FILES = (".npmrc", ".yarnrc", ".yarnrc.yml", ".bunfig.toml", ".config/pnpm/rc")
+REGISTRY_FILES = (".npmrc", ".yarnrc", ".yarnrc.yml", ".bunfig.toml", ".config/pnpm/rc")
 _SHORTEST_SECRET = 4
 _HARMLESS = {"true", "false", "null", "none", "test", "development", "production", "staging", "debug", "info", "warn"}
 
@@ -37,7 +39,7 @@ def make_home(home: Path) -> None:
     It is kept between builds: every package manager has its cache below its home.
     """
     operator = Path(os.environ.get("HOME") or "/root")
-    for name in _REGISTRY_FILES:
+    for name in REGISTRY_FILES:
         link, target = home / name, operator / name
         link.parent.mkdir(parents=True, exist_ok=True)
         if link.is_symlink() and link.readlink() != target:
@@ -46,19 +48,26 @@ def make_home(home: Path) -> None:
             link.symlink_to(target)
 
 
-def build_environment(*, node: Path, tools: Path | None, home: Path, variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment of an install or a build; `variables` win over everything but PATH, HOME and LANG."""
-    path = [str(node.parent), *([str(tools)] if tools else []), os.environ.get("PATH", "/usr/bin:/bin")]
+def build_environment(ground: Ground, *, manager: str, root: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of an install or a build; `variables` win over everything but PATH, HOME and LANG.
+
+    `root` is the checkout's top folder: Turborepo's cache is told to lie in it, whatever its version.
+    """
+    store = f"{ground.home}/.local/share/pnpm/store"
     return {
-        **registry_environment(),
+        **ground.registry,
         "CI": "1",
         "NEXT_TELEMETRY_DISABLED": "1",
         "NPM_CONFIG_UPDATE_NOTIFIER": "false",
         "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0",
         "YARN_ENABLE_TELEMETRY": "0",
+        "TURBO_TELEMETRY_DISABLED": "1",
+        "TURBO_CACHE_DIR": f"{root}/.turbo/cache",
+        # pnpm looks for a folder that it can hard-link from, and would take one in the checkout
+        **({"npm_config_store_dir": store, "pnpm_config_store_dir": store} if manager == "pnpm" else {}),
         **variables,
-        "PATH": ":".join(path),
-        "HOME": str(home),
+        "PATH": ground.path,
+        "HOME": ground.home,
         "LANG": "C.UTF-8",
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -12,8 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployd import process
+from deployd import process, sandbox
 from deployd.errors import BuildError, CommandError
+from deployd.stages.build import cache
 from deployd.stages.build.environment import registry_environment
 
 if TYPE_CHECKING:
@@ -103,16 +103,32 @@ def restore(kept: Path, *, folder: Path) -> bool:
     except OSError:
         return False
     try:
-        for number, place in enumerate(json.loads((taken / "places.json").read_text())):
+        for number, place in enumerate(cache.read(taken)["places"]):
             target = folder / place
+            if not target.parent.resolve().is_relative_to(folder.resolve()):
+                return False  # a link was committed where a folder was
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(target, ignore_errors=True)  # committed by mistake: an install replaces it too
+            _remove(target)  # committed by mistake: an install replaces it too
             (taken / str(number)).rename(target)
-    except (OSError, ValueError):
+            _own(target)
+    except (OSError, KeyError, TypeError):
         return False  # damaged: install anew, over what was moved
     finally:
         shutil.rmtree(taken, ignore_errors=True)
     return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _own(folder: Path) -> None:
+    """What was kept by a deployd that built as another user changes hands."""
+    who = sandbox.account()
+    if who and folder.stat().st_uid != who.uid:
+        sandbox.give(folder)
 
 
 def keep(kept: Path, *, folder: Path) -> None:
@@ -120,20 +136,32 @@ def keep(kept: Path, *, folder: Path) -> None:
     places = list(_installed(folder))
     if not places:
         return  # Yarn's Plug'n'Play installs no folders
-    aside, old = (kept.with_name(f".{kept.name}-{os.getpid()}-{what}") for what in ("new", "old"))
-    for path in (aside, old):
-        shutil.rmtree(path, ignore_errors=True)
-    aside.mkdir(parents=True)
-    for number, place in enumerate(places):
-        (folder / place).rename(aside / str(number))
-    (aside / "places.json").write_text(json.dumps(places))
-    with contextlib.suppress(OSError):
-        kept.rename(old)  # of a build without cache, or of one that ran at the same time
-    with contextlib.suppress(OSError):
-        aside.rename(kept)
-    for path in (aside, old):
-        shutil.rmtree(path, ignore_errors=True)
-    _forget_old(kept.parent)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=kept.parent, prefix=".new-"))
+    try:
+        for number, place in enumerate(places):
+            (folder / place).rename(fresh / str(number))
+        cache.write(fresh, {"places": places, "bytes": cache.size_of(fresh)})
+        with cache.held(kept.parent.parent, "installs", alone=True):
+            cache.put(fresh, kept)  # over that of a build without cache, or of one that ran at the same time
+            _forget_old(kept.parent)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def unchanged_since(moment: float, *, folder: Path) -> bool:
+    """Whether nothing below the installed folders was written after `moment` (seconds since the epoch)."""
+    for place in _installed(folder):
+        waiting = [str(folder / place)]
+        while waiting:
+            with os.scandir(waiting.pop()) as found:
+                for item in found:
+                    info = item.stat(follow_symlinks=False)
+                    if info.st_ctime > moment:
+                        return False
+                    if item.is_dir(follow_symlinks=False):
+                        waiting.append(item.path)
+    return True
 
 
 def _installed(folder: Path) -> list[str]:

@@ -16,6 +16,7 @@ from deployd.domain.stages import BuildPlan
 from deployd.stages.build import installs, limits
 from deployd.stages.build.builder import telling
 from deployd.stages.build.environment import Redactor, build_environment, make_home, registry_environment
+from deployd.stages.build.ground import Ground
 
 if TYPE_CHECKING:
     import pytest
@@ -40,12 +41,17 @@ def test_only_what_reaches_a_registry_passes_through(monkeypatch: pytest.MonkeyP
 
 
 def test_variables_win_but_not_over_the_path_and_home(tmp_path: Path) -> None:
+    ground = Ground(home="/home/build", path="/node:/tools", registry={"npm_config_registry": "r"}, box=None)
     env = build_environment(
-        node=tmp_path / "bin" / "node", tools=tmp_path / "tools", home=tmp_path / "home",
+        ground, manager="npm", root=str(tmp_path),
         variables={"CI": "", "PATH": "/mine", "HOME": "/mine", "OTHER": "x"},
     )  # fmt: skip
-    assert env["PATH"].startswith(f"{tmp_path}/bin:{tmp_path}/tools:")
-    assert (env["HOME"], env["CI"], env["OTHER"]) == (str(tmp_path / "home"), "", "x")
+    assert env["PATH"] == "/node:/tools"
+    assert (env["HOME"], env["CI"], env["OTHER"]) == ("/home/build", "", "x")
+    assert (env["npm_config_registry"], env["TURBO_CACHE_DIR"]) == ("r", f"{tmp_path}/.turbo/cache")
+    assert "npm_config_store_dir" not in env
+    pnpm = build_environment(ground, manager="pnpm", root=str(tmp_path), variables={})
+    assert pnpm["npm_config_store_dir"] == "/home/build/.local/share/pnpm/store"
 
 
 def test_the_builds_home_links_to_the_operators_registry_settings(
@@ -166,7 +172,7 @@ def test_a_newer_install_replaces_the_kept_one_and_few_are_kept(tmp_path: Path) 
 
 def test_a_damaged_install_is_not_used(tmp_path: Path) -> None:
     first, kept = checkout(tmp_path / "first"), tmp_path / "kept" / "key"
-    for damage in ("0", "places.json"):
+    for damage in ("0", "record.json"):
         (first / "node_modules").mkdir(exist_ok=True)
         (first / "node_modules" / "x").write_text("")
         installs.keep(kept, folder=first)
