@@ -70,6 +70,7 @@ class Dispatcher:
         self._running: dict[RolloutId, Running] = {}
         self._resolving: dict[RolloutId, threading.Event] = {}
         self._woken = threading.Event()
+        self._urgent = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._log = logs.logger("dispatcher")
@@ -92,8 +93,10 @@ class Dispatcher:
                 break
         return tuple(one.id for one in self.running())
 
-    def wake(self) -> None:
-        """Something may have changed: look at the queue."""
+    def wake(self, *, urgent: bool = False) -> None:
+        """Something may have changed: look at the queue; `urgent` does not wait for the end of a burst."""
+        if urgent:
+            self._urgent.set()
         self._woken.set()
 
     def running(self) -> tuple[Running, ...]:
@@ -126,7 +129,8 @@ class Dispatcher:
                 self._look()
             except Exception:  # noqa: BLE001 - a full disk must not end the dispatcher
                 self._log.exception("dispatcher_failed")
-            self._stopping.wait(_APART)
+            self._urgent.wait(_APART)
+            self._urgent.clear()
 
     def _look(self) -> None:
         taken: set[Place] = set()
@@ -188,14 +192,13 @@ class Dispatcher:
     def _find_places(self, queued: QueuedAsk, cancel: threading.Event) -> None:
         store, ask = self._store, queued.ask
         try:
-            places = resolving.places_of(ask, store=store, paths=self._workshop.paths, cancel=cancel)
+            places, reason = resolving.places_of(ask, store=store, paths=self._workshop.paths, cancel=cancel)
             for number, place in enumerate(places):
                 if number == 0:
                     store.queue.place(queued.id, place.environment, place)
                 else:
                     store.queue.add(replace(place, key=f"{queued.id}:{place.environment}"))
             if not places:
-                reason = f"no environment of {ask.app} is for branch {ask.branch}"
                 store.queue.finish(queued.id, outcome="ignored", reason=reason, only="waiting")
                 self._tell_end(queued.id, "ignored")
         except DeploydError as error:

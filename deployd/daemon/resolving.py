@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deployd import appfile
+from deployd.daemon.hooks import placing
 from deployd.domain.stages import SourceRequest
 from deployd.errors import ConfigError, NotFoundError, UsageError
 from deployd.rollouts.wishes import PromoteWish, ReleaseWish, RollbackWish, Wish, wish_from_json
-from deployd.stages.source import peek
+from deployd.stages.source import History, fetch, peek
 
 if TYPE_CHECKING:
     import threading
@@ -41,6 +42,8 @@ def wish_of(ask: Ask, *, store: Store, paths: StatePaths, timeout: float | None,
             activate=ask.activate,
             message=ask.message,
             timeout=timeout,
+            confirm_within=ask.confirm_within,
+            during_freeze=ask.during_freeze,
         )
     if ask.kind == "rollback":
         hosts_and_options = _as_before(ask, store) or _as_registered(ask, store, paths, cancel)
@@ -67,14 +70,16 @@ def wish_of(ask: Ask, *, store: Store, paths: StatePaths, timeout: float | None,
         activate=ask.activate,
         message=ask.message,
         timeout=timeout,
+        confirm_within=ask.confirm_within,
+        during_freeze=ask.during_freeze,
     )
 
 
-def places_of(ask: Ask, *, store: Store, paths: StatePaths, cancel: threading.Event) -> tuple[Ask, ...]:
-    """A push whose environment is not known, once for each environment of its branch, with its commit."""
-    commit, file = read_file(store.apps.get(ask.app), ask, paths=paths, cancel=cancel)
-    found = [one for one in file.environments.values() if one.branch is not None and one.branch == ask.branch]
-    return tuple(replace(ask, environment=one.name, commit=commit) for one in found)
+def places_of(ask: Ask, *, store: Store, paths: StatePaths, cancel: threading.Event) -> tuple[tuple[Ask, ...], str]:
+    """A push whose environment is not known, once for each environment that it releases; and why there is none."""
+    app = store.apps.get(ask.app)
+    history = History(fetch(app.repository, mirrors=paths.mirrors, cancel=cancel))
+    return placing.places(ask, app=app, history=history, store=store)
 
 
 def read_file(app: RegisteredApp, ask: Ask, *, paths: StatePaths, cancel: threading.Event) -> tuple[str, AppFile]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from deployd.daemon.hooks.intake import Intake
 from deployd.daemon.hub import Hub
 from deployd.daemon.metrics import Metrics
 from deployd.daemon.queue import Dispatcher
@@ -61,6 +62,7 @@ class Daemon:
     hub: Hub
     metrics: Metrics
     dispatcher: Dispatcher
+    hooks: Intake
     parts: list[Part] = field(default_factory=list)
 
     def change_settings(self, fresh: Mapping[str, Any]) -> None:
@@ -75,7 +77,7 @@ class Daemon:
         rollout, fresh = self.store.queue.add(ask, wish=wish, origin=origin)
         if fresh:
             self.metrics.asks.labels(kind=ask.kind, cause=ask.cause).inc()
-            self.dispatcher.wake()
+            self.dispatcher.wake(urgent=ask.kind == "rollback")
         return rollout, fresh
 
 
@@ -100,10 +102,13 @@ def make(
         hub=hub,
         metrics=metrics,
         dispatcher=dispatcher,
+        hooks=Intake(store.deliveries),
         parts=_parts(),
     )
 
 
 def _parts() -> list[Part]:
     """The parts beside the dispatcher; each part's owner adds a line."""
-    return []
+    from deployd.daemon.clock import Clock
+
+    return [Clock()]

@@ -1,7 +1,9 @@
 """commit -> SourceTree: a clean checkout from a bare mirror, or the working tree as it is."""
 
 from deployd.stages.source.checkout import checkout
+from deployd.stages.source.history import History
+from deployd.stages.source.mirror import fetch
 from deployd.stages.source.peek import Peek, peek
 from deployd.stages.source.working import uncommitted
 
-__all__ = ["Peek", "checkout", "peek", "uncommitted"]
+__all__ = ["History", "Peek", "checkout", "fetch", "peek", "uncommitted"]
