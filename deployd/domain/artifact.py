@@ -95,8 +95,9 @@ class Manifest:
     `public` maps a URL prefix (`/`) to a folder it serves from the current release only, and is empty when the
     app must answer for those itself (middleware, custom headers). `seeded` maps a name to a folder of files that are
     written over at run time (Next.js 13 and 14 regenerate pages there): the host gives each release a writable copy.
-    `static` is set, and `entry` is "", for a site without a process. `built` is the build's time in whole seconds since
-    the epoch; it is not part of the name.
+    `static` is set, and `entry` is "", for a site without a process. With `ask_first` the app sets headers of its own
+    on its assets: the web server asks it for them, and itself serves only what the app does not know (another
+    release's). `built` is the build's time in whole seconds since the epoch; it is not part of the name.
     """
 
     entry: str
@@ -107,6 +108,7 @@ class Manifest:
     built: int = 0
     seeded: Mapping[str, str] = field(default_factory=dict)
     static: StaticSite | None = None
+    ask_first: bool = False
 
     @property
     def name(self) -> ArtifactName:
@@ -132,6 +134,7 @@ class Manifest:
             "built": self.built,
             **({"seeded": dict(self.seeded)} if self.seeded else {}),
             **({"static": self.static.to_json()} if self.static else {}),
+            **({"ask_first": True} if self.ask_first else {}),
         }
 
     @classmethod
@@ -149,6 +152,7 @@ class Manifest:
             built=int(data["built"]),
             seeded=dict(data.get("seeded", {})),
             static=StaticSite(**data["static"]) if data.get("static") else None,
+            ask_first=bool(data.get("ask_first", False)),
         )
 
 

@@ -126,8 +126,8 @@ class FileSet:
     """The closed set of files that the server needs, sorted by path, and how they are run and served.
 
     `root` is the folder that paths are relative to, as they lie in the source; a file that was made for the artifact
-    (a server.js) has only its `source`. `writable`, `seeded`, `assets`, `public` and `static` are as in `Manifest`;
-    `entry` is "" for a static site.
+    (a server.js) has only its `source`. `writable`, `seeded`, `assets`, `public`, `static` and `ask_first` are as in
+    `Manifest`; `entry` is "" for a static site.
     """
 
     root: str
@@ -139,3 +139,4 @@ class FileSet:
     warnings: tuple[str, ...] = ()
     seeded: Mapping[str, str] = field(default_factory=dict)
     static: StaticSite | None = None
+    ask_first: bool = False

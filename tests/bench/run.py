@@ -26,7 +26,7 @@ from deployd.errors import HostError
 from deployd.hosts.pool import Pool
 from deployd.paths import StatePaths
 from deployd.stages import activate, ship
-from deployd.stages.package.artifacts import object_path, store_stream
+from deployd.stages.package.objects import path_of, store_stream
 from tests.support.world import ROOT, World
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def changed(manifest: Manifest, *, artifacts: Path, n: int) -> Manifest:
     import io
 
     sha256 = hashlib.sha256(text).hexdigest()
-    if not object_path(artifacts, sha256).exists():
+    if not path_of(artifacts, sha256).exists():
         store_stream(io.BytesIO(text), sha256=sha256, artifacts=artifacts)
     files = tuple(
         FileEntry(path=entry.path, mode=entry.mode, size=len(text), sha256=sha256)
@@ -106,7 +106,7 @@ def lay_out(manifest: Manifest, *, artifacts: Path, into: Path) -> None:
         target = into / entry.path
         target.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(entry, FileEntry):
-            target.write_bytes(object_path(artifacts, entry.sha256).read_bytes())
+            target.write_bytes(path_of(artifacts, entry.sha256).read_bytes())
             when = content_time(entry.sha256)
             import os
 

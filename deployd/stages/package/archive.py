@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 from deployd.domain.artifact import Artifact, FileEntry, Manifest
 from deployd.errors import PackageError
 from deployd.stages.package import artifacts as store
-from deployd.stages.package import layout
+from deployd.stages.package import layout, objects
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def export(artifacts: Path, name: ArtifactName, *, to: Path) -> int:
         text = json.dumps(manifest.to_json(), separators=(",", ":")).encode()
         archive.addfile(_member("manifest.json", len(text)), io.BytesIO(text))
         for sha256 in hashes:
-            with store.object_path(artifacts, sha256).open("rb") as opened:
+            with objects.path_of(artifacts, sha256).open("rb") as opened:
                 size = opened.seek(0, io.SEEK_END)
                 opened.seek(0)
                 archive.addfile(_member(f"objects/{sha256}", size), opened)
@@ -64,16 +64,16 @@ def import_(file: Path, *, artifacts: Path) -> Artifact:
         raise _invalid(file, "it holds no manifest")
     layout.check(manifest)
     for entry in manifest.files:
-        if isinstance(entry, FileEntry) and not store.object_path(artifacts, entry.sha256).exists():
+        if isinstance(entry, FileEntry) and not objects.path_of(artifacts, entry.sha256).exists():
             raise _invalid(file, f"the content of {entry.path!r} is missing")
     return store.write(manifest, artifacts=artifacts)
 
 
 def _take(opened: IO[bytes], *, sha256: str, file: Path, artifacts: Path) -> None:
-    if store.object_path(artifacts, sha256).exists():
+    if objects.path_of(artifacts, sha256).exists():
         return
     try:
-        store.store_stream(opened, sha256=sha256, artifacts=artifacts)
+        objects.store_stream(opened, sha256=sha256, artifacts=artifacts)
     except PackageError as error:
         raise _invalid(file, f"the content of object {sha256[:12]} is another") from error
 

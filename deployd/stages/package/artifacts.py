@@ -1,45 +1,45 @@
 """FileSet -> Artifact: each file stored once under its hash, and a manifest that names them all.
 
-`artifacts/objects/ab/<sha256>` are the contents, `artifacts/manifests/<name>.json` the manifests. An object is written
-aside and renamed, so one that is there is whole.
+`artifacts/objects/ab/<sha256>` are the contents, `artifacts/manifests/<name>.json` the manifests.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from deployd.domain.artifact import Artifact, FileEntry, LinkEntry, Manifest
 from deployd.domain.ids import ArtifactName
 from deployd.errors import NotFoundError, PackageError
-from deployd.stages.package import layout
+from deployd.stages.package import compressed, layout, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from deployd.domain.stages import FileSet, TracedFile
 
-_CHUNK = 1 << 20
-_WHOLE = 1 << 23  # read at once up to this size
-_GRACE = 3600.0
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def package(files: FileSet, *, built: int, artifacts: Path) -> Artifact:
-    """Store the files and write their manifest; raises PackageError when one cannot be read or has no right place."""
+    """Store the files and write their manifest; raises PackageError when one cannot be read or has no right place.
+
+    What the web server sends gets its compressed siblings. A site without a process has no listen shim either.
+    """
     with ThreadPoolExecutor(
         max_workers=os.cpu_count() or 2
     ) as pool:  # hashing and copying release the interpreter's lock
         entries = list(pool.map(lambda file: _entry(file, artifacts=artifacts), files.files))
-    sha256, size, _ = _store(str(Path(__file__).with_name("listen.cjs")), artifacts=artifacts)
-    entries.append(FileEntry(path=layout.SHIM, mode=0o644, size=size, sha256=sha256))
+    if files.static is None:
+        sha256, size, _ = objects.store_file(str(Path(__file__).with_name("listen.cjs")), artifacts=artifacts)
+        entries.append(FileEntry(path=layout.SHIM, mode=0o644, size=size, sha256=sha256))
+    plain = [entry for entry in entries if isinstance(entry, FileEntry)]
+    entries += compressed.siblings(plain, files, artifacts=artifacts)
     manifest = Manifest(
         entry=files.entry,
         files=tuple(sorted(entries, key=lambda entry: entry.path)),
@@ -47,6 +47,9 @@ def package(files: FileSet, *, built: int, artifacts: Path) -> Artifact:
         assets=files.assets,
         public=files.public,
         built=built,
+        seeded=files.seeded,
+        static=files.static,
+        ask_first=files.ask_first,
     )
     layout.check(manifest)
     return write(manifest, artifacts=artifacts)
@@ -90,12 +93,7 @@ def manifest_path(artifacts: Path, name: ArtifactName) -> Path:
     return artifacts / "manifests" / f"{name}.json"
 
 
-def object_path(artifacts: Path, sha256: str) -> Path:
-    """Where the content of that hash is."""
-    return artifacts / "objects" / sha256[:2] / sha256
-
-
-def collect(artifacts: Path, *, keep: Collection[ArtifactName], grace: float = _GRACE) -> int:
+def collect(artifacts: Path, *, keep: Collection[ArtifactName], grace: float = objects.GRACE) -> int:
     """Remove every artifact but `keep`, and the objects that none of them names; returns the bytes freed.
 
     Objects younger than `grace` seconds stay: their manifest may be on its way.
@@ -113,6 +111,7 @@ def collect(artifacts: Path, *, keep: Collection[ArtifactName], grace: float = _
         if path.name not in needed and facts.st_mtime <= now - grace:
             freed += facts.st_size
             path.unlink()
+    compressed.collect(artifacts, needed=needed)
     return freed
 
 
@@ -143,7 +142,7 @@ def _entry(file: TracedFile, *, artifacts: Path) -> FileEntry | LinkEntry:
     if file.symlink is not None:
         return LinkEntry(path=file.path, target=file.symlink)
     try:
-        sha256, size, runs = _store(file.source, artifacts=artifacts)
+        sha256, size, runs = objects.store_file(file.source, artifacts=artifacts)
     except OSError as error:
         raise PackageError(
             f"{file.path!r} could not be packaged: {error.strerror}",
@@ -151,78 +150,3 @@ def _entry(file: TracedFile, *, artifacts: Path) -> FileEntry | LinkEntry:
             fix="see the disk and the file",
         ) from error
     return FileEntry(path=file.path, mode=0o755 if runs else 0o644, size=size, sha256=sha256, time=file.time)
-
-
-def _store(source: str, *, artifacts: Path) -> tuple[str, int, bool]:
-    """Copy a file's content into the objects; returns its hash, its size, and whether it is to be run."""
-    with open(source, "rb") as opened:  # noqa: PTH123 - 1,300 files: text is quicker than Path here
-        facts = os.fstat(opened.fileno())
-        runs = bool(facts.st_mode & 0o111)
-        if facts.st_size > _WHOLE:
-            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-            if not _has(artifacts, sha256, size=facts.st_size):
-                opened.seek(0)
-                store_stream(opened, sha256=sha256, artifacts=artifacts)
-            return sha256, facts.st_size, runs
-        content = opened.read()
-    sha256 = hashlib.sha256(content).hexdigest()
-    if not _has(artifacts, sha256, size=len(content)):
-        with _aside(artifacts, sha256) as out:
-            _write(out, content)
-    return sha256, len(content), runs
-
-
-def _has(artifacts: Path, sha256: str, *, size: int) -> bool:
-    target = object_path(artifacts, sha256)
-    try:
-        facts = target.stat()
-    except FileNotFoundError:
-        return False
-    if facts.st_size != size:
-        return False  # cut short by a crash
-    if time.time() - facts.st_mtime > _GRACE / 2:
-        os.utime(target)  # young again, for `collect`
-    return True
-
-
-@contextmanager
-def _aside(artifacts: Path, sha256: str) -> Iterator[IO[bytes]]:
-    """A new file that becomes the object `sha256` when all of it was written, and nothing otherwise."""
-    folder = artifacts / "objects" / sha256[:2]
-    aside = f"{folder}/.{sha256}.{os.getpid()}.{os.urandom(4).hex()}"
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-    try:
-        descriptor = os.open(aside, flags, 0o444)
-    except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(aside, flags, 0o444)
-    try:
-        with open(descriptor, "wb", buffering=0) as out:  # noqa: PTH123 - a descriptor
-            yield out
-        os.rename(aside, f"{folder}/{sha256}")  # noqa: PTH104 - text is quicker
-    except BaseException:
-        os.unlink(aside)  # noqa: PTH108 - text is quicker
-        raise
-
-
-def _write(out: IO[bytes], content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[out.write(view) :]
-
-
-def store_stream(source: IO[bytes], *, sha256: str, artifacts: Path) -> int:
-    """Store a stream under the hash that it must have; raises PackageError when it has another."""
-    digest, size = hashlib.sha256(), 0
-    with _aside(artifacts, sha256) as out:
-        while chunk := source.read(_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-            _write(out, chunk)
-        if digest.hexdigest() != sha256:
-            raise PackageError(
-                "a file changed while it was packaged",
-                code="package-changed",
-                fix="let nothing write to the build, and try again",
-            )
-    return size

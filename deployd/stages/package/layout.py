@@ -9,7 +9,7 @@ from deployd.domain.artifact import FileEntry, LinkEntry
 from deployd.errors import PackageError
 
 if TYPE_CHECKING:
-    from deployd.domain.artifact import Manifest
+    from deployd.domain.artifact import Manifest, StaticSite
 
 SHIM = ".deployd/listen.cjs"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -35,13 +35,28 @@ def check(manifest: Manifest) -> None:
     _require(len(files | links) == len(manifest.files), manifest.entry, "or another path stands there twice")
     for path in sorted((files | links) & folders):
         _require(False, path, "is a file or a link, and a folder")
-    _require(manifest.entry in files, manifest.entry, "is what Node.js runs, and is not there")
+    if manifest.static is None:
+        _require(manifest.entry in files, manifest.entry, "is what Node.js runs, and is not there")
+    else:
+        _check_site(manifest, manifest.static, files=files, folders=folders)
     for name, path in manifest.writable.items():
         _require(_is_inside(path) and _WRITABLE_NAME.fullmatch(name) is not None, path, "is no writable place")
         _require(path not in files | links | folders, path, "is to be writable, and is there already")
+    for path in manifest.seeded.values():
+        _require(path in folders, path, "is to have a writable copy, and is no folder")
     for prefix, path in (*manifest.assets.items(), *manifest.public.items()):
         _require(path in folders, path, "is to be served, and is no folder")
         _require(_URL_PREFIX.fullmatch(prefix) is not None and ".." not in prefix, prefix, "is no URL path")
+
+
+def _check_site(manifest: Manifest, site: StaticSite, *, files: set[str], folders: set[str]) -> None:
+    _require(site.folder in folders, site.folder, "is the folder of the site, and is no folder")
+    for page in (site.not_found, site.fallback):
+        _require(
+            page is None or f"{site.folder}/{page}" in files, page or "", "is a page of the site, and is not there"
+        )
+    nothing = not (manifest.entry or manifest.writable or manifest.seeded)
+    _require(nothing, manifest.entry, "is to run, or something is to be written, in a site without a process")
 
 
 def _require(holds: bool, path: str, why: str) -> None:  # noqa: FBT001 - a condition, as in assert

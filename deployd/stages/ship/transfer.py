@@ -51,7 +51,7 @@ class _Load:
     release: ReleaseId
     packed: bytes
     provenance: Provenance
-    runtime: Runtime
+    runtime: Runtime | None
     objects: Path
 
 
@@ -72,6 +72,7 @@ def ship(
 ) -> Shipped:
     """Bring a release to a host and seal it there. Safe to repeat; raises HostError or CancelledError.
 
+    A site without a process needs no runtime, so none goes with it.
     `packed` is `pack(manifest, runtime.name)`, for who ships to several hosts and wants to make it once.
     """
     load = _Load(
@@ -80,7 +81,7 @@ def ship(
         release=release,
         packed=packed or pack(manifest, runtime.name),
         provenance=provenance,
-        runtime=runtime,
+        runtime=None if manifest.static else runtime,
         objects=artifacts / "objects",
     )
     cancel = cancel or threading.Event()
@@ -111,7 +112,7 @@ def _once(pool: Pool, host: HostName, load: _Load, *, report: Report, cancel: th
     started = time.monotonic()
     pool.wire(host).warm()  # its connection is made while the helper compares
     helper = pool.helper(host)
-    sent = _runtime(pool, helper, load.runtime, report=report, cancel=cancel)
+    sent = _runtime(pool, helper, load.runtime, report=report, cancel=cancel) if load.runtime else 0
     begun = helper.begin(load.app, load.environment, load.release, packed=load.packed)
     if begun.sealed:
         report(Event.HOST_COMPARED, host=host, missing=0, have=begun.have, bytes=0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployd.domain.stages import BuildOutput, FileSet
 from deployd.errors import PackageError
-from deployd.stages.trace import analysis, assembled, includes, nextapp, nextjs, tree
+from deployd.stages.trace import analysis, assembled, includes, nextapp, nextjs, serverjs, tree
 from deployd.stages.trace.found import Found
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from deployd.domain import options
 
 _STAY = {".git", "node_modules"}
-_NEXT_CONFIGS = ("next.config.js", "next.config.mjs", "next.config.ts", "next.config.mts", "next.config.cjs")
 
 
 def trace(
@@ -38,6 +38,7 @@ def trace(
         entries=tuple(nextapp.join(place, os.path.normpath(entry)) for entry in output.entries),
         base=root,
         process_cwd=app_dir,
+        conditions=_conditions(output.plan.node),
     )
     known = analysis.run(wish, tools=tools, cancel=cancel)
     found.add(analysis.files(known, base=root), maps=True)
@@ -68,11 +69,11 @@ def trace_next(
     needed = assembled.needs(app)
     applied = nextjs.rules(app, needed, options=options, tools=tools, cancel=cancel)
     skip = {path: names for path, names in applied.excluded.items() if names.issuperset(needed.by[path])}
-    configs = [name for name in _NEXT_CONFIGS if (app.app_dir / name).is_file()]
     wish = analysis.Wish(
-        entries=tuple(app.at(os.path.normpath(name)) for name in (*output.entries, *configs)),
+        entries=tuple(app.at(os.path.normpath(name)) for name in output.entries),
         base=app.root,
         process_cwd=app.app_dir,
+        conditions=_conditions(output.plan.node),
         aside=("next",),
     )
     known = analysis.run(wish, tools=tools, cancel=cancel)
@@ -83,23 +84,24 @@ def trace_next(
     nextjs.add_included(found, app, applied.added)
     nextjs.add_folders(found, app)
     found.told += [*known.warnings, *assembled.outside(needed), *applied.warnings]
-    made = nextjs.file_set(found, app, entry=wish.entries[0])
+    start = serverjs.make_own(app, os.path.normpath(output.entries[0]), tools=tools)
+    found.add([start])
+    made = nextjs.file_set(found, app, entry=start.path)
     # the app's own server comes before Next.js for every path, so the web server serves no public file past it
-    return FileSet(
-        root=made.root,
-        entry=made.entry,
-        files=made.files,
-        writable=made.writable,
-        assets=made.assets,
-        warnings=made.warnings,
-        seeded=made.seeded,
-    )
+    return replace(made, public={})
 
 
 def assets(output: BuildOutput, found: Found, *, place: str) -> dict[str, str]:
     """The folders of hashed files that the build named, as far as files of theirs travel."""
     placed = {prefix: nextapp.join(place, os.path.normpath(folder)) for prefix, folder in output.assets.items()}
     return {prefix: folder for prefix, folder in placed.items() if found.below(folder)}
+
+
+def _conditions(node: str) -> tuple[str, ...]:
+    """How this Node.js reads `exports`: from 20.19 and 22.10 on it prefers `module-sync`, which nft does not know of."""
+    version = tuple(int(part) for part in node.split(".")[:2] if part.isdigit())
+    knows = version >= (22, 10) or (20, 19) <= version < (21, 0)
+    return ("node", "module-sync") if knows else ("node",)
 
 
 def _root(output: BuildOutput, *, options: options.Trace) -> Path:

@@ -109,7 +109,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_stored_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployd.stages.package.artifacts._WHOLE", 10)
+    monkeypatch.setattr("deployd.stages.package.objects._WHOLE", 10)
     artifact = made(tmp_path, large="0123456789" * 1000)
     assert artifact.size > 10_000
     assert made(tmp_path, large="0123456789" * 1000).name == artifact.name
