@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deployd.stages.build import nextoutput, servers, sites
+from deployd.stages.build import nextoutput, servers, sites, wrapper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,4 +26,9 @@ def find(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
         "sveltekit": servers.sveltekit,
         "react-router": servers.react_router,
     }.get(plan.framework, servers.node)
-    return family(plan, app_dir=app_dir, root=root, log=log)
+    left = family(plan, app_dir=app_dir, root=root, log=log)
+    inside = plan.trace_root not in ("", str(app_dir))
+    if left.kind == "node" and inside and left.entries[0] != wrapper.NAME:
+        # in a monorepo the release's folder is the repository's, and servers read `./public` of their own
+        return replace(left, entries=(wrapper.write(app_dir, left.entries[0]), *left.entries))
+    return left

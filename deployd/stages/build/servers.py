@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from deployd.errors import BuildError
-from deployd.stages.build import manifest, sites, startscript
+from deployd.stages.build import manifest, sites, startscript, wrapper
 from deployd.stages.build.left import Left, missing, read_json
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ _COMMANDS: dict[str, tuple[str, str | None]] = {
     "remix-serve": ("@remix-run/serve", "build/server/index.js"),
     "fastify": ("fastify-cli", None),
 }
-SERVE = "deployd-serve.mjs"
 
 
 def node(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
@@ -160,7 +158,7 @@ def _left(plan: BuildPlan, app_dir: Path, entries: tuple[str, ...], *, warnings:
 def _as_command(
     package: dict[str, Any], *, app_dir: Path, root: Path, word: str | None = None
 ) -> tuple[str, ...] | None:
-    """A server that is a package's command: a file that calls it with the start script's words, and the app's file."""
+    """A server that is a package's command: a wrapper with the start script's words, the command, the app's file."""
     for name, (of, usual) in _COMMANDS.items():
         words = startscript.command(package, name)
         if words is None and (word is None or of not in manifest.needs(package)):
@@ -173,13 +171,8 @@ def _as_command(
             continue
         said = list(words or ()) or [word or usual or ""]
         file = next((part.removeprefix("./") for part in reversed(said) if (app_dir / part).is_file()), None)
-        path = json.dumps(f"./{os.path.relpath(installed / program, app_dir)}")
-        text = (
-            "// written by deployd: the start script's command with its words\n"
-            f"process.argv.splice(2, 0, ...{json.dumps(said)});\nawait import({path});\n"
-        )
-        (app_dir / SERVE).write_text(text)
-        return (SERVE, *([file] if file else []))
+        start = os.path.relpath(installed / program, app_dir)
+        return (wrapper.write(app_dir, start, words=said), start, *([file] if file else []))
     return None
 
 

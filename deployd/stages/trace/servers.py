@@ -98,7 +98,7 @@ def assets(output: BuildOutput, found: Found, *, place: str) -> dict[str, str]:
 
 
 def _conditions(node: str) -> tuple[str, ...]:
-    """How this Node.js reads `exports`: from 20.19 and 22.10 on it prefers `module-sync`, which nft does not know of."""
+    """How this Node.js reads `exports`: since 20.19 and 22.10 it takes `module-sync` first, which nft does not know."""
     version = tuple(int(part) for part in node.split(".")[:2] if part.isdigit())
     knows = version >= (22, 10) or (20, 19) <= version < (21, 0)
     return ("node", "module-sync") if knows else ("node",)
