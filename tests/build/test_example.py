@@ -63,6 +63,7 @@ class Made:
     artifact: Artifact
     manifest: Manifest
     events: list[tuple[Event, dict[str, Any]]]
+    assembled: FileSet
 
     def told(self, event: Event) -> list[dict[str, Any]]:
         return [fields for told, fields in self.events if told is event]
@@ -115,9 +116,13 @@ class Shop:
             variables={name: Secret(value) for name, value in VARIABLES.items()}, **more,
         )  # fmt: skip
         files = trace.trace(output, tools=self.state / "tools")
+        standalone = Path(output.app_dir) / ".next" / "standalone"
+        standalone.rename(self.state / "aside")
+        assembled = trace.trace(output, tools=self.state / "tools")
+        (self.state / "aside").rename(standalone)
         artifact = package.package(files, built=output.built, artifacts=self.artifacts)
         build.keep_install(output, caches=self.caches)
-        return Made(plan, output, files, artifact, package.load(self.artifacts, artifact.name), events)
+        return Made(plan, output, files, artifact, package.load(self.artifacts, artifact.name), events, assembled)
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +257,14 @@ def test_next_is_told_the_build_id_and_telemetry_is_off(made: Made, tree: Path) 
 
 
 # What travels
+
+
+def test_the_traces_alone_give_the_files_of_the_standalone_tree(made: Made) -> None:
+    assert {file.path: file.symlink for file in made.assembled.files} == {
+        file.path: file.symlink for file in made.files.files
+    }
+    assert made.assembled.entry == made.files.entry
+    assert [file.path for file in made.assembled.files if "made by deployd" in file.reasons] == ["server.js"]
 
 
 def test_no_secret_file_travels_and_each_is_named(made: Made, tree: Path) -> None:

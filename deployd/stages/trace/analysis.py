@@ -125,7 +125,8 @@ def _outside(why: Mapping[str, tuple[list[str], list[str], bool]]) -> list[str]:
     for path, (types, parents, ignored) in sorted(why.items()):
         if ignored and path.startswith("../"):
             how = _TOLD.get(types[0], types[0]) if types else "named"
-            told.append(f"outside of the root of tracing, and left out: {path} ({how} by {', '.join(parents) or '?'})")
+            by = f" by {', '.join(parents)}" if parents else ""
+            told.append(f"outside of the root of tracing, and left out: {path} ({how}{by})")
     return told
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.stages import TracedFile
 from deployd.errors import CommandError, PackageError
-from deployd.stages.trace import manifests, programs, serverjs, traces, tree
+from deployd.stages.trace import programs, serverjs, traces, tree
 from deployd.stages.trace.traces import SERVER_TRACE
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def add(
         if (app.dist / copied).is_dir():
             found.add(tree.walk(app.dist / copied, at=app.in_dist(copied), reason=copied, root=app.root))
     if with_server:
-        found.add([_made(app, tools=tools)])
+        found.add([serverjs.make(app, tools=tools)])
 
 
 def outside(needed: Needs) -> list[str]:
@@ -163,16 +162,3 @@ def _server(app: NextApp, *, root: tree.Root, found: Found, cancel: threading.Ev
     for named in trace.files:
         if not found.has(named.path):
             yield from root.take(named.path, reasons=("needed by the server",))
-
-
-def _made(app: NextApp, *, tools: Path) -> TracedFile:
-    """The server.js, kept by its content below `tools`: the app's own folder is never written to."""
-    is_module = manifests.read(app.app_dir / "package.json").get("type") == "module"
-    text = serverjs.text(app.config, folder=app.folder, major=app.major, is_module=is_module).encode()
-    path = tools / "made" / f"server-{hashlib.sha256(text).hexdigest()[:32]}.js"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_bytes(text)
-        aside.rename(path)
-    return TracedFile(path=app.at("server.js"), source=str(path), size=len(text), reasons=("made by deployd",))

@@ -1,12 +1,22 @@
-"""A build's configuration -> the text of the server.js that starts it, as Next.js writes one for a standalone tree."""
+"""A Next.js build -> the file that starts it: a server.js like Next.js's own, or a start of the app's own server.
+
+Both hand the build's settled configuration to Next.js, which then loads no next.config, no webpack and no compiler.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING
+
+from deployd.domain.stages import TracedFile
+from deployd.stages.trace import manifests
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
+
+    from deployd.stages.trace.nextapp import NextApp
 
 _COMMON_JS = """const here = __dirname;
 """
@@ -45,12 +55,43 @@ if (!process.env.NEXT_MANUAL_SIG_HANDLE) {
   process.on("SIGINT", () => process.exit(0));
 }
 """
+_OWN = """const path = require("node:path");
+
+process.env.NODE_ENV ??= "production";
+process.chdir(__dirname);
+process.env.__NEXT_PRIVATE_STANDALONE_CONFIG = JSON.stringify(%s);
+process.argv[1] = path.join(__dirname, %s);
+require("node:module").runMain(); // as `node FILE` would: require.main is the app's server
+"""
 _FIRST_WITH_DRAIN = 14
+OWN = "deployd-server.cjs"
 
 
-def text(config: Mapping[str, Any], *, folder: str, major: int, is_module: bool) -> str:
-    """The file's text. `folder` is the distDir, `is_module` whether the app's package.json says `"type": "module"`."""
-    settled = json.dumps({**config, "distDir": f"./{folder}"}, ensure_ascii=True)
-    old = major < _FIRST_WITH_DRAIN
-    body = _BODY % (settled, "\n  useWorkers: true," if old else "")
-    return (_MODULE if is_module else _COMMON_JS) + (_OLD_SIGNALS if old else "") + body
+def make(app: NextApp, *, tools: Path) -> TracedFile:
+    """The server.js of an app without a server of its own."""
+    is_module = manifests.read(app.app_dir / "package.json").get("type") == "module"
+    old = app.major < _FIRST_WITH_DRAIN
+    body = _BODY % (_settled(app), "\n  useWorkers: true," if old else "")
+    text = (_MODULE if is_module else _COMMON_JS) + (_OLD_SIGNALS if old else "") + body
+    return _kept(text, at=app.at("server.js"), tools=tools)
+
+
+def make_own(app: NextApp, entry: str, *, tools: Path) -> TracedFile:
+    """The file that starts the app's own server, `entry` in the app's folder."""
+    return _kept(_OWN % (_settled(app), json.dumps(entry)), at=app.at(OWN), tools=tools)
+
+
+def _settled(app: NextApp) -> str:
+    return json.dumps({**app.config, "distDir": f"./{app.folder}"}, ensure_ascii=True)
+
+
+def _kept(text: str, *, at: str, tools: Path) -> TracedFile:
+    """Kept by its content below `tools`: the app's own folder is never written to."""
+    data = text.encode()
+    path = tools / "made" / f"{hashlib.sha256(data).hexdigest()[:32]}.js"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.write_bytes(data)
+        aside.rename(path)
+    return TracedFile(path=at, source=str(path), size=len(data), reasons=("made by deployd",))
