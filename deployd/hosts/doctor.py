@@ -51,7 +51,6 @@ def _check(host: Host, pool: Pool) -> Iterator[Finding]:
         return Finding(host=host.name, level=level, what=what, fix=fix)
 
     bootstrap = f"run `deployd host bootstrap {host.name}`"
-    started = time.monotonic()
     try:
         helper = pool.helper(host.name)
     except HostError as error:
@@ -59,8 +58,8 @@ def _check(host: Host, pool: Pool) -> Iterator[Finding]:
             yield finding("ok", f"{host.address} port {host.port} answers")
         yield finding("error", error.what, error.fix)
         return
-    took = format_duration(time.monotonic() - started)
-    yield finding("ok", f"{host.address} port {host.port} answers; logged in as deployd in {took}")
+    took = format_duration(pool.login_seconds(host.name))
+    yield finding("ok", f"{host.address} port {host.port} answers; logging in as deployd took {took}")
     yield finding("ok", f"it shows the pinned host key {keys.fingerprint(host.host_key)}")
     before = time.time()
     try:

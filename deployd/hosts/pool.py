@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -49,6 +50,7 @@ class Pool:
             host.name: Ssh(host, key=self._key, connect_timeout=connect_timeout) for host in hosts
         } | dict(transports or {})
         self._helpers = {name: Helper(transport) for name, transport in self._transports.items()}
+        self._logins: dict[HostName, float] = {}
         self._wires: dict[HostName, Wire] = {}
         self._folder: Path | None = None
         self._lock = threading.Lock()
@@ -87,8 +89,14 @@ class Pool:
         """A host's helper, connected. Raises NotFoundError, UnreachableError or HostKeyError."""
         if name not in self._helpers:
             raise self._unknown(name)
+        started = time.monotonic()
         self._transports[name].connect()
+        self._logins.setdefault(name, time.monotonic() - started)
         return self._helpers[name]
+
+    def login_seconds(self, name: HostName) -> float:
+        """How long the first login on a connected host took."""
+        return self._logins[name]
 
     def connect_all(
         self, names: Iterable[HostName] | None = None, *, shipping: bool = False

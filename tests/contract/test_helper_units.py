@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.contract.fakehost import A, B, Package
@@ -101,7 +103,7 @@ def test_a_port_that_another_program_has(host: FakeHost) -> None:
     proc = host.root / "proc/net"
     proc.mkdir(parents=True)
     head = "  sl  local_address rem_address   st\n"
-    (proc / "tcp").write_text(head + "   0: 00000000:1F90 00000000:0000 0A 0 0 0 0 0 0\n")
+    (proc / "tcp").write_text(head + "   0: 00000000:1F90 00000000:0000 0A 0 0 0 0 0 0 4711\n")
 
     host.refused("configure", *APP, doc={"port": 8080}, code="port-taken")
     host.ok("configure", *APP, doc={"port": 8081})
@@ -273,6 +275,25 @@ def test_facts(configured: FakeHost) -> None:
     assert (facts["helper"], facts["systemd"], facts["libc"]) == (1, 252, "glibc")
     assert facts["apps"] == [{"app": "shop", "environment": "production", "current": A}]
     assert facts["runtimes"] == ["node-22.22.3-linux-x64-glibc"]
+
+
+def test_facts_say_who_has_port_80_and_what_never_arrived_whole(configured: FakeHost) -> None:
+    configured.begin(A, Package())
+    configured.live(B)
+    idle = configured.ok("facts")
+    assert (idle["web_running"], idle["port_80"], idle["incoming"]) == (False, None, 1)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        inode = str(Path(f"/proc/self/fd/{other.fileno()}").readlink()).strip("socket:[]")
+        (configured.root / "proc/net").mkdir(parents=True)
+        line = f"   0: 00000000:0050 00000000:0000 0A 0 0 0 0 0 {inode}\n"
+        (configured.root / "proc/net/tcp").write_text("  sl  local_address rem_address   st\n" + line)
+        assert configured.ok("facts")["port_80"] == Path("/proc/self/comm").read_text().strip()
+    for unit in ("deployd-web.service", "deployd-web.socket"):
+        (configured.bin / "units" / unit).write_text("active\n")
+    ours = configured.ok("facts")
+    assert (ours["web_running"], ours["port_80"]) == (True, "deployd")
 
 
 def test_status_of_an_app_that_was_never_here(host: FakeHost) -> None:

@@ -38,6 +38,24 @@ def test_a_healthy_host_has_nothing_to_fix() -> None:
     assert not [one for one in found if one.fix]
 
 
+def test_the_login_is_measured_where_it_happened() -> None:
+    """`host check` connects to all hosts at once before it looks at them one by one."""
+    held = {"held": False}
+    transport = FakeTransport(lambda argv, _: healthy() if argv[0] == "facts" else held)
+    connect = transport.connect
+    transport.connect = lambda: (time.sleep(0.03), connect())[1]  # type: ignore[method-assign]
+    pool = Pool.of({WEB1: transport})
+    pool.connect_all()
+    first = pool.login_seconds(WEB1)
+    transport.connect = connect  # type: ignore[method-assign]
+
+    found = doctor.check(HOST, pool)
+
+    assert first >= 0.03
+    assert pool.login_seconds(WEB1) == first
+    assert f"took {round(first * 1000)} ms" in found[0].what
+
+
 @pytest.mark.parametrize(
     ("change", "level", "said"),
     [
