@@ -73,6 +73,17 @@ class Settings(BaseSettings):
         description="Members of this group may do everything over the daemon's unix socket, as root may.",
         examples=['"deployd"'],
     )
+    public_url: str | None = Field(
+        default=None,
+        description="The address at which forges and people reach this daemon: webhooks and links are made of it.",
+        examples=['"https://deployd.example"'],
+        pattern="^https?://[^/]+[^?#]*$",
+    )
+    preview_domain: str | None = Field(
+        default=None,
+        description="The domain below which every release has its own name, `<release>.<app>.<preview_domain>`: previews of pull requests are linked there.",  # noqa: E501 - one sentence
+        examples=['"preview.example"'],
+    )
     rollouts: int = Field(
         default=4,
         description="How many releases the daemon runs at once, each of another app or environment. Rollbacks are not counted.",  # noqa: E501 - two sentences

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deployd import appfile
+from deployd.daemon import previews
 from deployd.daemon.hooks import placing
 from deployd.domain.stages import SourceRequest
 from deployd.errors import ConfigError, NotFoundError, UsageError
@@ -32,7 +33,11 @@ def wish_of(ask: Ask, *, store: Store, paths: StatePaths, timeout: float | None,
     if ask.kind == "release":
         app = store.apps.get(ask.app)
         commit, file = read_file(app, ask, paths=paths, cancel=cancel)
-        chosen = with_hosts(file.environment(ask.environment), file)
+        if ask.cause == "pull_request":
+            history = History(fetch(app.repository, mirrors=paths.mirrors, cancel=cancel))
+            chosen = with_hosts(previews.chosen(ask, file, previews.trusted_file(history, app)), file)
+        else:
+            chosen = with_hosts(file.environment(ask.environment), file)
         return ReleaseWish(
             app=ask.app,
             environment=ask.environment,
@@ -79,6 +84,8 @@ def places_of(ask: Ask, *, store: Store, paths: StatePaths, cancel: threading.Ev
     """A push whose environment is not known, once for each environment that it releases; and why there is none."""
     app = store.apps.get(ask.app)
     history = History(fetch(app.repository, mirrors=paths.mirrors, cancel=cancel))
+    if ask.cause == "pull_request":
+        return previews.places(ask, app=app, history=history, store=store)
     return placing.places(ask, app=app, history=history, store=store)
 
 

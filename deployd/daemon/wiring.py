@@ -109,6 +109,8 @@ def make(
 
 def _parts() -> list[Part]:
     """The parts beside the dispatcher; each part's owner adds a line."""
+    from deployd.daemon.announcing import Announcer
     from deployd.daemon.clock import Clock
+    from deployd.daemon.previews import Reconciler
 
-    return [Clock()]
+    return [Clock(), Announcer(), Reconciler()]

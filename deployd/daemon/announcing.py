@@ -1,0 +1,229 @@
+"""Events of rollouts come in; what people and forges are told goes out: notifications, commit statuses, comments.
+
+Nothing here can slow or fail a rollout: it hears of them in the listeners' thread and speaks in threads of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from deployd import logs, notify
+from deployd.daemon import previews
+from deployd.daemon.background import Background, GiveUpError
+from deployd.daemon.forges import calls, speaking
+from deployd.daemon.forges.calls import Standing
+from deployd.domain.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deployd.daemon.forges.calls import State
+    from deployd.daemon.hub import Told
+    from deployd.daemon.wiring import Daemon
+    from deployd.domain.daemon import QueuedAsk
+    from deployd.domain.rollout import RolloutRecord
+    from deployd.notify import Moment, Note
+
+_STATES: dict[str, State] = {
+    "live": "live",
+    "prepared": "prepared",
+    "waiting": "prepared",
+    "failed": "failed",
+    "partly_live": "failed",
+    "cancelled": "stopped",
+    "superseded": "stopped",
+}
+_TEXTS = {
+    "running": "is being released",
+    "live": "is live",
+    "prepared": "is prepared",
+    "waiting": "is prepared, and waits for an approval",
+    "failed": "failed; what was live is live",
+    "partly_live": "is live on some hosts only: needs a person",
+    "cancelled": "was cancelled; what was live is live",
+    "superseded": "was replaced by a newer one",
+}
+_KNOWN_DEPLOYMENTS = 500
+
+
+class Announcer:
+    """The part that tells."""
+
+    name = "announcer"
+
+    def __init__(self, *, pauses: tuple[float, ...] | None = None) -> None:
+        more = {} if pauses is None else {"pauses": pauses}
+        self.forges = Background("forges", **more)  # type: ignore[arg-type]
+        self.notes = Background("notifications", **more)  # type: ignore[arg-type]
+        self._deployments: dict[str, int] = {}
+        self._daemon: Daemon | None = None
+        self._log = logs.logger(self.name)
+
+    def start(self, daemon: Daemon) -> None:
+        """Begin to listen."""
+        self._daemon = daemon
+        daemon.hub.listeners.append(self.hear)
+
+    def stop(self) -> None:
+        """Say what is due, for a moment."""
+        self.forges.stop()
+        self.notes.stop()
+
+    def hear(self, told: Told) -> None:
+        """One event of one rollout."""
+        daemon = self._daemon
+        if daemon is None or told.event not in {Event.ROLLOUT_STARTED, Event.ROLLOUT_FINISHED}:
+            return
+        outcome = "running" if told.event == Event.ROLLOUT_STARTED else str(told.fields.get("outcome"))
+        if outcome not in _TEXTS:
+            return
+        queued, record = daemon.store.queue.find(told.rollout), daemon.store.rollouts.find(told.rollout)
+        if record is not None:
+            self._notify(daemon, record, outcome, told.fields)
+        if queued is not None:
+            self._tell_forge(daemon, queued, outcome, told.fields)
+
+    # people
+
+    def _notify(self, daemon: Daemon, record: RolloutRecord, outcome: str, fields: Mapping[str, Any]) -> None:
+        moment = _moment(record.kind, outcome)
+        if moment is None or fields.get("resumed"):
+            return
+        note = _note(record, moment, outcome, fields, link=_link(daemon, record.id))
+        for target in daemon.store.secrets.all("notify"):
+            wanted = target.extra.get("events") or notify.MOMENTS
+            if target.app not in {"", str(record.app)} or moment not in wanted:
+                continue
+            self.notes.add(f"{target.name}: {moment}", _sending(daemon, target.app, target.name, note))
+
+    # forges
+
+    def _tell_forge(self, daemon: Daemon, queued: QueuedAsk, outcome: str, fields: Mapping[str, Any]) -> None:
+        ask, details = queued.ask, queued.ask.details or {}
+        forge, named = details.get("forge"), details.get("repository")
+        repository = named.get("name") if isinstance(named, dict) else named
+        if ask.cause == "pull_request" and outcome != "running":
+            self._keep_preview(daemon, queued, outcome, fields)
+        if not forge or not repository or not ask.commit:
+            return
+        speaker = speaking.speaker(daemon.store, ask.app, str(forge))
+        if speaker is None:
+            return
+        standing = Standing(
+            app=str(ask.app),
+            environment=str(ask.environment) or "push",
+            repository=str(repository),
+            commit=ask.commit,
+            state="running" if outcome == "running" else _STATES[outcome],
+            text=_text(ask.app, ask.environment, outcome, fields),
+            url=_seen_at(daemon, queued, fields),
+            log_url=_link(daemon, queued.id),
+        )
+        what = f"{forge}: {standing.commit[:10]} {outcome}"
+        self.forges.add(what, lambda: _refused_when_gone(speaker.say(calls.status(speaker.forge, standing))))
+        if speaker.forge == "github":
+            self.forges.add(f"{what} (deployment)", lambda: self._deploy(speaker, standing, str(queued.id)))
+        if ask.cause == "pull_request" and outcome != "running":
+            self.forges.add(f"{what} (comment)", lambda: self._comment(daemon, speaker, queued, standing))
+
+    def _deploy(self, speaker: speaking.Speaker, standing: Standing, rollout: str) -> None:
+        number = self._deployments.get(rollout)
+        if number is None:
+            made = speaker.say(calls.deployment(standing))
+            if made is None or not isinstance(made.get("id"), int):
+                raise GiveUpError("the forge made no deployment")
+            while len(self._deployments) >= _KNOWN_DEPLOYMENTS:
+                self._deployments.pop(next(iter(self._deployments)))
+            number = self._deployments[rollout] = made["id"]
+        _refused_when_gone(speaker.say(calls.deployment_status(standing, number)))
+
+    def _keep_preview(self, daemon: Daemon, queued: QueuedAsk, outcome: str, fields: Mapping[str, Any]) -> None:
+        app, number = queued.ask.app, int((queued.ask.details or {}).get("number") or 0)
+        preview = daemon.store.previews.find(app, number)
+        if preview is None or preview.state in {"closed", "gone"} or outcome == "superseded":
+            return
+        release = fields.get("release") if outcome in {"prepared", "live", "waiting"} else None
+        daemon.store.previews.change(
+            app,
+            number,
+            state="ready" if release else "failed",
+            rollout=queued.id,
+            release=release or preview.release,
+            address=previews.address(daemon.settings, app, release) if release else preview.address,
+        )
+
+    def _comment(self, daemon: Daemon, speaker: speaking.Speaker, queued: QueuedAsk, standing: Standing) -> None:
+        number = int((queued.ask.details or {}).get("number") or 0)
+        preview = daemon.store.previews.find(queued.ask.app, number)
+        if preview is None:
+            return
+        where = f"See it: {standing.url}" if standing.url and standing.state == "prepared" else ""
+        log = f"How it went: {standing.log_url}" if standing.log_url else ""
+        lines = [f"**{standing.app}** {standing.text} ({standing.commit[:10]}).", where, log]
+        text = "\n\n".join(line for line in lines if line)
+        answer = speaker.say(
+            calls.comment(
+                speaker.forge, repository=standing.repository, number=number, text=text, known=preview.comment
+            )
+        )
+        if answer is None and preview.comment:  # somebody deleted it: a new one
+            answer = speaker.say(calls.comment(speaker.forge, repository=standing.repository, number=number, text=text))
+        if answer is not None and answer.get("id") is not None:
+            daemon.store.previews.change(queued.ask.app, number, comment=answer["id"])
+
+
+def _sending(daemon: Daemon, app: str, name: str, note: Note) -> Any:
+    def send() -> None:
+        address = daemon.store.secrets.reveal("notify", app=app, name=name)
+        if address is not None and not notify.send(address, note):
+            raise ConnectionError
+
+    return send
+
+
+def _moment(kind: str, outcome: str) -> Moment | None:
+    if outcome == "running":
+        return "started"
+    if outcome == "live":
+        return "rolled_back" if kind == "rollback" else "live"
+    return "failed" if outcome in {"failed", "partly_live"} else None
+
+
+def _note(record: RolloutRecord, moment: Moment, outcome: str, fields: Mapping[str, Any], *, link: str | None) -> Note:
+    title = (
+        f"{record.app} {record.environment}: "
+        + {
+            "started": f"{record.kind} started",
+            "live": f"{fields.get('release')} is live",
+            "rolled_back": f"back to {fields.get('release')}",
+            "failed": "the rollout failed" if outcome == "failed" else "live on some hosts only: needs a person",
+        }[moment]
+    )
+    error = record.error or {}
+    lines = [f"by {record.who}", str(error.get("what") or ""), str(error.get("fix") or "")]
+    return notify.Note(moment=moment, title=title, lines=tuple(line for line in lines if line), link=link)
+
+
+def _text(app: str, environment: str, outcome: str, fields: Mapping[str, Any]) -> str:
+    what = fields.get("what")
+    told = f"{environment or app} {_TEXTS[outcome]}"
+    return f"{told}: {what}" if what and outcome == "failed" else told
+
+
+def _link(daemon: Daemon, rollout: str) -> str | None:
+    base = daemon.settings.get("public_url")
+    return f"{str(base).rstrip('/')}/v1/rollouts/{rollout}" if base else None
+
+
+def _seen_at(daemon: Daemon, queued: QueuedAsk, fields: Mapping[str, Any]) -> str | None:
+    release = fields.get("release")
+    if queued.ask.cause == "pull_request" or not queued.ask.activate:
+        return previews.address(daemon.settings, queued.ask.app, str(release) if release else None)
+    domains = ((((queued.wish or {}).get("options") or {}).get("run")) or {}).get("domains") or ()
+    named = [one for one in domains if not str(one).startswith("*")]
+    return f"https://{named[0]}" if named else None
+
+
+def _refused_when_gone(answer: Mapping[str, Any] | None) -> None:
+    if answer is None:
+        raise GiveUpError("the forge knows no such repository or commit, or the token may not see it")

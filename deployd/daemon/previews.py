@@ -1,0 +1,244 @@
+"""Pull requests come in, prepared releases in the environment `preview` go out, and are gone once nobody needs them.
+
+A fork's pull request waits until somebody approves its very commit; it is then built in the environment `fork`, which
+has no variables of anybody's, with hosts and options of the default branch. What was closed is removed from the hosts,
+also when the forge's word of it was lost: open ones are compared with the forge, and all have a time to live.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from deployd import appfile, logs
+from deployd.daemon.forges import calls, speaking
+from deployd.daemon.hooks import filters, values
+from deployd.daemon.hooks.asking import PREVIEW
+from deployd.daemon.hooks.values import PullRequest
+from deployd.domain.ids import EnvironmentName
+from deployd.domain.options import Keep
+from deployd.errors import DeploydError, HostError, NotFoundError
+from deployd.store.moments import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from deployd.appfile import AppEnvironment, AppFile
+    from deployd.daemon.wiring import Daemon
+    from deployd.domain.ask import Ask
+    from deployd.domain.daemon import RegisteredApp
+    from deployd.domain.ids import AppName, RolloutId
+    from deployd.stages.source import History
+    from deployd.store import Store
+    from deployd.store.previews import Preview
+
+FORK = EnvironmentName("fork")
+EVERY = 300.0  # seconds between two looks
+_FILE = "deployd.toml"
+
+
+def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> tuple[tuple[Ask, ...], str]:
+    """What a delivery about a pull request asks for now, and the reason when that is nothing."""
+    pull = values.from_json(dict(ask.details or {}))
+    if not isinstance(pull, PullRequest):
+        return (), "it is no pull request"
+    known = store.previews.find(ask.app, pull.number)
+    if pull.action == "closed":
+        if known is not None and known.state != "gone":
+            store.previews.change(ask.app, pull.number, state="closed")
+        return (), f"pull request {pull.number} was closed"
+    trusted = trusted_file(history, app)
+    here = trusted.environments.get(PREVIEW) if trusted else None
+    if here is None or not here.hosts:
+        return (), f"{_FILE} of the default branch has no environment `preview` with hosts"
+    if filters.says_skip(pull.message):
+        return (), f"the message of {pull.commit[:10]} says [skip deploy]"
+    kept = dict(ask.details or {}) | {"keep": here.options.previews.keep}
+    approved = known is not None and known.approved == pull.commit
+    if pull.fork and not approved:
+        store.previews.put(ask.app, pull.number, forge=pull.forge, pull=kept, state="held")
+        return (), f"{pull.commit[:10]} comes from a fork: `deployd preview approve {pull.number}` builds it"
+    store.previews.put(ask.app, pull.number, forge=pull.forge, pull=kept, state="asked")
+    _make_room(store, ask.app, here.options.previews.most)
+    return (replace(ask, environment=FORK if pull.fork else PREVIEW),), ""
+
+
+def chosen(ask: Ask, file: AppFile, trusted: AppFile | None) -> AppEnvironment:
+    """Hosts and options of a pull request's release; nothing of a fork's own file counts."""
+    source = trusted if ask.environment == FORK or PREVIEW not in file.environments else file
+    if source is None:
+        raise NotFoundError(
+            f"{_FILE} of the default branch has no environment `preview`",
+            code="environment-not-found",
+            fix=f"add [environments.preview] to {_FILE}",
+        )
+    found = source.environment(PREVIEW)
+    most = found.options.previews.most
+    return replace(found, options=replace(found.options, keep=Keep(releases=most, failed=2 * most)))
+
+
+def trusted_file(history: History, app: RegisteredApp) -> AppFile | None:
+    """The app's file of the default branch."""
+    commit = history.default()
+    path = f"{app.subdir}/{_FILE}" if app.subdir else _FILE
+    text = history.file(commit, path) if commit else None
+    return appfile.parse(text, path=f"{path} of the default branch") if text is not None else None
+
+
+def approve(daemon: Daemon, app: AppName, number: int, *, who: str) -> RolloutId:
+    """Say yes to the commit that a fork's pull request has now; it is asked for. Raises NotFoundError."""
+    known = daemon.store.previews.find(app, number)
+    if known is None or known.state != "held":
+        raise NotFoundError(
+            f"pull request {number} of {app} does not wait for an approval",
+            code="preview-not-held",
+            fix="`deployd preview list` shows those that wait",
+        )
+    pull = {key: value for key, value in known.pull.items() if key != "keep"}
+    daemon.store.previews.change(app, number, approved=pull["commit"])
+    rollout, _ = daemon.ask(
+        ask_of(app, pull, key=f"pull:{app}:{number}:{pull['commit']}:approved", who=who), origin=f"approved by {who}"
+    )
+    return rollout
+
+
+def ask_of(app: AppName, pull: Mapping[str, Any], *, key: str, who: str) -> Ask:
+    """The ask of a kept pull request."""
+    from deployd.domain.ask import Ask
+
+    return Ask(
+        kind="release",
+        app=app,
+        environment=EnvironmentName(""),
+        cause="pull_request",
+        who=who,
+        key=key,
+        ref=pull["ref"],
+        commit=pull["commit"],
+        branch=f"pull/{pull['number']}",
+        activate=False,
+        automatic=True,
+        message=pull["title"],
+        details=dict(pull),
+    )
+
+
+def address(settings: Mapping[str, Any], app: str, release: str | None) -> str | None:
+    """Where a release can be seen by its own name; None when no `preview_domain` is set."""
+    domain = settings.get("preview_domain")
+    return f"https://{release}.{app}.{domain}" if domain and release else None
+
+
+class Reconciler:
+    """The part that removes previews: now and then, and whenever it is woken."""
+
+    name = "previews"
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._log = logs.logger(self.name)
+
+    def start(self, daemon: Daemon) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._live, args=(daemon,), daemon=True, name=self.name)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._ended.set()
+        self._woken.set()
+        if self._thread:
+            self._thread.join(2.0)
+
+    def wake(self) -> None:
+        """A pull request was closed."""
+        self._woken.set()
+
+    def _live(self, daemon: Daemon) -> None:
+        while not self._ended.is_set():
+            try:
+                self.look(daemon)
+            except Exception:  # noqa: BLE001 - the next look may fare better
+                self._log.exception("previews_failed")
+            self._woken.wait(EVERY)
+            self._woken.clear()
+
+    def look(self, daemon: Daemon) -> None:
+        """Close what the forge says is closed and what is too old; remove what is closed."""
+        for preview in daemon.store.previews.all():
+            if self._ended.is_set():
+                return
+            state = preview.state
+            if state != "closed" and (_is_old(preview) or not self._is_open(daemon, preview)):
+                daemon.store.previews.change(preview.app, preview.number, state="closed")
+                state = "closed"
+            if state == "closed" and remove(daemon, preview):
+                daemon.store.previews.change(preview.app, preview.number, state="gone")
+                self._log.info("preview_removed", app=preview.app, number=preview.number, release=preview.release)
+
+    def _is_open(self, daemon: Daemon, preview: Preview) -> bool:
+        """What the forge says; while it cannot be asked, a preview counts as open."""
+        speaker = speaking.speaker(daemon.store, preview.app, preview.forge)
+        if speaker is None:
+            return True
+        name = str((preview.pull.get("repository") or {}).get("name"))
+        try:
+            answer = speaker.say(calls.pull(preview.forge, repository=name, number=preview.number))
+        except Exception as error:  # noqa: BLE001 - a forge that is down closes nothing
+            self._log.warning("forge_not_asked", forge=preview.forge, reason=type(error).__name__)
+            return True
+        return answer is None or calls.is_open(answer)
+
+
+def remove(daemon: Daemon, preview: Preview) -> bool:
+    """Take every release of a pull request off its hosts; False when one of them must be tried again."""
+    store, done = daemon.store, True
+    for queued in store.queue.latest(preview.app, limit=500):
+        ask = queued.ask
+        if ask.cause != "pull_request" or ask.branch != f"pull/{preview.number}":
+            continue
+        if queued.state != "done":
+            daemon.dispatcher.cancel(queued.id, who="deployd (the pull request was closed)")
+            done = done and queued.state == "waiting"
+            continue
+        record = store.rollouts.find(queued.id)
+        if record is None or record.release is None or queued.wish is None:
+            continue
+        done = _discard(daemon, queued.wish, ask, record.release) and done
+    return done
+
+
+def _discard(daemon: Daemon, wish: Mapping[str, Any], ask: Ask, release: Any) -> bool:
+    from deployd.domain.release import ReleaseState
+    from deployd.rollouts.wishes import wish_from_json
+
+    found = daemon.store.releases.get(release)
+    if found.state is ReleaseState.PRUNED:
+        return True
+    hosts = wish_from_json(wish).hosts
+    try:
+        with daemon.workshop.pool_of(hosts) as pool:
+            answers = pool.each(pool.names, lambda helper: helper.discard(ask.app, ask.environment, release))
+    except DeploydError as error:
+        logs.logger("previews").warning("preview_not_removed", release=release, code=error.code)
+        return False
+    if any(isinstance(answer, HostError) for answer in answers.values()):
+        return False
+    daemon.store.releases.set_state(release, ReleaseState.PRUNED)
+    return True
+
+
+def _is_old(preview: Preview) -> bool:
+    keep = float(preview.pull.get("keep") or 14 * 86400)
+    return datetime.now(UTC) - parse(preview.updated) > timedelta(seconds=keep)
+
+
+def _make_room(store: Store, app: AppName, most: int) -> None:
+    alive = [one for one in store.previews.all(app) if one.state in {"asked", "ready", "failed"}]
+    for one in alive[most:]:  # the newest come first
+        store.previews.change(app, one.number, state="closed")
