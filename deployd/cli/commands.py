@@ -86,6 +86,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "build": _entry("stages:build", "Run the app's build here"),
         "trace": _entry("stages:trace", "List the files that the server needs, and why"),
         "package": _entry("stages:package", "Make an artifact file"),
+        "cache": _entry("cache:caches", "What builds keep for the next ones: list, clear, export, import"),
         "verify": _entry("verify:verify", "Run the artifact alone, and name what is missing in it"),
     },
     "Help": {

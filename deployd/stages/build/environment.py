@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +74,7 @@ def build_environment(ground: Ground, *, manager: str, root: str, variables: Map
 
 
 class Redactor:
-    """Takes the values of variables out of lines, also as base64, in a URL and in JSON.
+    """Takes the values of variables out of lines, also as base64 and hex, in a URL, in HTML, and in JSON (in JSON).
 
     `NEXT_PUBLIC_*` are for everyone to see, and words such as `production` are no secrets.
     """
@@ -85,7 +86,7 @@ class Redactor:
                 continue
             for text in {value, *map(str.strip, value.splitlines())}:
                 if len(text) >= _SHORTEST_SECRET and text.lower() not in _HARMLESS:
-                    forms |= {text, quote(text, safe=""), json.dumps(text)[1:-1], *_base64_forms(text)}
+                    forms |= _forms(text)
         self._forms = sorted(forms, key=len, reverse=True)
 
     def __call__(self, line: str) -> str:
@@ -94,6 +95,23 @@ class Redactor:
             if form in line:
                 line = line.replace(form, "***")
         return line
+
+
+def _forms(text: str) -> set[str]:
+    raw, once = text.encode(), json.dumps(text)[1:-1]
+    there = {json.dumps(text, ensure_ascii=False)[1:-1], once, json.dumps(once)[1:-1]}
+    return {
+        text,
+        quote(text, safe=""),
+        quote_plus(text),
+        html.escape(text),
+        html.escape(text, quote=False),
+        raw.hex(),
+        raw.hex().upper(),
+        base64.b32encode(raw).decode().rstrip("="),
+        *there,
+        *_base64_forms(text),
+    }
 
 
 def _base64_forms(text: str) -> set[str]:
