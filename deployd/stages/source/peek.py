@@ -33,7 +33,9 @@ def peek(
     cancel: threading.Event | None = None,
 ) -> Peek:
     """Fetch the mirror and read `path` (from the top) of `ref`, or of the commit `wanted`; raises SourceError."""
-    found = mirror.fetch(repository, mirrors=mirrors, wanted=wanted, cancel=cancel)
+    found = mirror.fetch(repository, mirrors=mirrors, cancel=cancel)
+    if wanted and not mirror.has(found, wanted):
+        found = _fetch_commit(repository, wanted, mirrors=mirrors, cancel=cancel)
     commit = mirror.resolve(found, wanted or ref)
     done = git.run("cat-file", "blob", f"{commit}:{path}", git_dir=found.git_dir, check=False, cancel=cancel)
     if done.returncode != 0 or len(done.stdout) > _MOST:
@@ -44,3 +46,17 @@ def peek(
             fix="commit deployd.toml in the app's folder (`deployd init` writes one), or register the app with --dir",
         )
     return Peek(commit=commit, text=done.stdout.decode(errors="replace"))
+
+
+def _fetch_commit(repository: str, commit: str, *, mirrors: Path, cancel: threading.Event | None) -> mirror.Mirror:
+    """A commit that is on no branch any more may still be had; one that was never pushed may not."""
+    try:
+        return mirror.fetch(repository, mirrors=mirrors, wanted=commit, cancel=cancel)
+    except SourceError as error:
+        raise SourceError(
+            f"{repository} does not have commit {commit[:10]}",
+            code="commit-not-pushed",
+            live="unchanged",
+            details=error.details,
+            fix="push it (git push), then release again",
+        ) from error
