@@ -135,6 +135,7 @@ def parse(text: str, *, path: str = "deployd.toml") -> AppFile:
             code="app-file-syntax",
             fix="correct that line; `deployd docs` shows the whole file",
         ) from error
+    tables = _in_full(tables)
     problems: list[_Problem] = []
     name = _app_name(tables, problems)
     _unknown(tables, _TOP, (), problems)
@@ -147,6 +148,19 @@ def parse(text: str, *, path: str = "deployd.toml") -> AppFile:
     if problems or name is None:
         raise _error(problems, text, path)
     return AppFile(path=path, name=name, options=shared, environments=environments, tables=tables)
+
+
+def _in_full(tables: dict[str, Any]) -> dict[str, Any]:
+    """The same with what may be written shortly written out: `verify = "warn"` is `[verify] mode = "warn"`."""
+    full = dict(tables)
+    if isinstance(full.get("verify"), str):
+        full["verify"] = {"mode": full["verify"]}
+    environments = full.get("environments")
+    if isinstance(environments, dict):
+        full["environments"] = {
+            name: _in_full(table) if isinstance(table, dict) else table for name, table in environments.items()
+        }
+    return full
 
 
 def _app_name(tables: Mapping[str, Any], problems: list[_Problem]) -> AppName | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+Child = subprocess.Popen[bytes]
+"""A program that `spawn` started."""
 _GRACE = 5.0
 _KEPT_BYTES = 16 * 1024 * 1024
 

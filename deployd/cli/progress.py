@@ -247,7 +247,14 @@ def _plain(about: str, text: str, *, tone: str = "plain", detail: bool = False) 
 
 # What says something of its stage: shown beside it.
 NOTES = frozenset(
-    {Event.SOURCE_CHECKED_OUT, Event.BUILD_PLANNED, Event.BUILD_REUSED, Event.ARTIFACT_PACKAGED, Event.ARTIFACT_VERIFIED, Event.WAVE_FINISHED}
+    {
+        Event.SOURCE_CHECKED_OUT,
+        Event.BUILD_PLANNED,
+        Event.BUILD_REUSED,
+        Event.ARTIFACT_PACKAGED,
+        Event.ARTIFACT_VERIFIED,
+        Event.WAVE_FINISHED,
+    }
 )
 
 _TELLERS: dict[Event, Callable[[Fields], Sentence | None]] = {

@@ -45,6 +45,10 @@ class Durable(Runner):
         """Run `body` once; after a crash its kept result comes back instead."""
         return DBOS.run_step({"name": name}, body)
 
+    def is_new(self, name: str) -> bool:
+        """Whether the history of this rollout has, or may still get, the steps of that change."""
+        return DBOS.patch(name)
+
 
 @DBOS.workflow(name=_WORKFLOW)
 def _workflow(rollout_id: str) -> Json:

@@ -5,6 +5,7 @@ Each of these may run twice. A host's failure is an error that names it; the fir
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -68,7 +69,14 @@ def check(rollout: Rollout) -> Json:
                 fix=f"run `deployd host bootstrap {name}`",
             )
     cpu, libc = next(iter(kinds))
-    return {"cpu": cpu, "libc": libc}
+    return {"cpu": cpu, "libc": libc, "libc_version": _oldest([found.libc_version for found in facts.values()])}
+
+
+def _oldest(versions: Sequence[str]) -> str:
+    """The version that all hosts can do with; "" when one of them does not tell."""
+    if not all(versions):
+        return ""
+    return min(versions, key=lambda text: tuple(int(part) for part in re.findall(r"[0-9]+", text)))
 
 
 def intent(rollout: Rollout) -> Json:

@@ -94,7 +94,7 @@ def build(rollout: Rollout, checked_out: Json) -> Json:
 
 def package(rollout: Rollout, checked_out: Json, built: Json, fleet_kind: Json) -> Json:
     """Trace and package what was built, and register the release."""
-    artifact = ArtifactName(built["artifact"]) if built["artifact"] else _package(rollout, built["output"])
+    artifact = ArtifactName(built["artifact"]) if built["artifact"] else package_output(rollout, built["output"])
     tree = checkout.tree_of(checked_out)
     return _register(
         rollout,
@@ -108,8 +108,10 @@ def package(rollout: Rollout, checked_out: Json, built: Json, fleet_kind: Json) 
 
 
 def take_in(rollout: Rollout, fleet_kind: Json) -> Json:
-    """Register a release of an artifact file."""
+    """Register a release of an artifact file, or of a folder that was built elsewhere."""
     wish = rollout.wish
+    if isinstance(wish, ReleaseWish) and wish.prebuilt is not None:
+        return _take_built(rollout, wish.prebuilt, fleet_kind)
     if not isinstance(wish, ReleaseWish) or wish.artifact_file is None:
         raise DeploydError("there is nothing to release", code="internal", fix="this is a bug: report it")
     artifact = package_stage.import_(Path(wish.artifact_file), artifacts=rollout.paths.artifacts)
@@ -123,6 +125,21 @@ def take_in(rollout: Rollout, fleet_kind: Json) -> Json:
         tree=None,
         framework="unknown",
         lockfile_sha256=None,
+    )
+
+
+def _take_built(rollout: Rollout, folder: str, fleet_kind: Json) -> Json:
+    from deployd.rollouts import prebuilt
+
+    taken = prebuilt.take(rollout, folder)
+    return _register(
+        rollout,
+        artifact=taken.artifact,
+        build_id=taken.build_id,
+        runtime=_fleet_runtime(rollout, taken.node, fleet_kind),
+        tree=taken.tree,
+        framework=taken.framework,
+        lockfile_sha256=taken.lockfile_sha256,
     )
 
 
@@ -171,7 +188,8 @@ def _built_before(rollout: Rollout, build_id: BuildId) -> Release | None:
     return found
 
 
-def _package(rollout: Rollout, output: Json) -> ArtifactName:
+def package_output(rollout: Rollout, output: Json) -> ArtifactName:
+    """Trace and package a BuildOutput."""
     made = values.build_output(output)
     files = trace_stage.trace(
         made,

@@ -59,6 +59,9 @@ def _making(facts: PlanFacts, wish: ReleaseWish) -> list[Action]:
     actions = []
     if facts.blocked_by:
         actions.append(_on(None, "settle", f"turn back rollout {facts.blocked_by}", "its process is gone"))
+    if wish.source is None and wish.prebuilt:
+        what = f"trace and package {wish.prebuilt} as it lies there"
+        return [*actions, _on(None, "package", what, "--prebuilt: nothing is installed and nothing is built")]
     if wish.source is None:
         return [*actions, _on(None, "package", f"take in {wish.artifact_file}", "--artifact: nothing is built")]
     commit = (facts.commit or "no commit")[:7] + (" and uncommitted work" if facts.dirty else "")
@@ -79,6 +82,17 @@ def _making(facts: PlanFacts, wish: ReleaseWish) -> list[Action]:
         *actions,
         _on(None, "build", f"build {with_what}", reason),
         _on(None, "package", "trace and package what the server needs", "it is built anew"),
+        *_verifying(wish),
+    ]
+
+
+def _verifying(wish: ReleaseWish) -> list[Action]:
+    options = wish.options.verify
+    if options.mode == "off":
+        return []
+    what = "run it alone, without checkout and network, and ask all that is known"
+    return [
+        _on(None, "verify", what, "a missing file stops it" if options.mode == "strict" else "a missing file is told")
     ]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.ids import ReleaseId
 from deployd.errors import DeploydError
-from deployd.rollouts import checkout, closing, finishing, fleet, making, shipping
+from deployd.rollouts import checkout, closing, consent, finishing, fleet, making, shipping, verifying, wayback
 from deployd.rollouts.golive import go_live
 from deployd.rollouts.steps import Step
 from deployd.rollouts.turnback import turn_back
@@ -29,6 +29,7 @@ def release(run: Runner, rollout: Rollout) -> Json:
     made: ReleaseId | None = None
     previous: Previous | None = None
     flips: list[Json] = []
+    built: Json | None = None
     try:
         fleet_kind = run.step(Step.CHECK, fleet.check, rollout)
         if isinstance(wish, ReleaseWish) and wish.source is not None:
@@ -40,12 +41,19 @@ def release(run: Runner, rollout: Rollout) -> Json:
         else:
             artifact = run.step(Step.PACKAGE, making.take_in, rollout, fleet_kind)
         made = ReleaseId(artifact["release"])
+        if run.is_new("verify"):
+            run.step(Step.VERIFY, verifying.verify, rollout, artifact, built, fleet_kind)
         previous = fleet.previous_of(run.step(Step.INTENT, fleet.intent, rollout))
         run.step(Step.SHIP, shipping.ship_to_all, rollout, artifact)
         run.step(Step.PREPARE, fleet.prepare, rollout, made, options.run, options.probe)
         if isinstance(wish, ReleaseWish | PromoteWish) and not wish.activate:
             run.sure(Step.RECORD, finishing.record_prepared, rollout, made)
             return closing.close(run, rollout, "prepared", release=made, previous=previous)
+        if consent.is_wanted(rollout):
+            run.sure(Step.RECORD, consent.ask_for, rollout, made)
+            return closing.close(run, rollout, "waiting", release=made, previous=previous)
+        if wayback.is_wanted(rollout):
+            run.step(Step.ARM, wayback.arm, rollout, previous)
         go_live(run, rollout, made, previous, waves=options.waves, probe=options.probe, flips=flips)
     except DeploydError as error:
         return turn_back(run, rollout, error, release=made, previous=previous, flips=flips)

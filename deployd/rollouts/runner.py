@@ -49,6 +49,14 @@ class Runner:
         del name
         return body()
 
+    def is_new(self, name: str) -> bool:
+        """Whether this rollout knows the change of its recipe that is called `name`: one that began before it does not.
+
+        A step that was put between others stands below this, or what an older version left could not be resumed.
+        """
+        del name
+        return True
+
     def _run(self, step: Step, do: Callable[..., Any], args: tuple[object, ...], *, looks: bool) -> Any:
         self._seen[step] += 1
         name = str(step) if self._seen[step] == 1 else f"{step}#{self._seen[step]}"

@@ -24,10 +24,12 @@ class Step(StrEnum):
     SOURCE = "source"
     BUILD = "build"
     PACKAGE = "package"
+    VERIFY = "verify"
     CHOOSE = "choose"
     INTENT = "intent"
     SHIP = "ship"
     PREPARE = "prepare"
+    ARM = "arm"
     PAUSE = "pause"
     FLIP = "flip"
     PROBE = "probe"
@@ -49,10 +51,12 @@ _STATES = {
     Step.SOURCE: State.BUILDING,
     Step.BUILD: State.BUILDING,
     Step.PACKAGE: State.BUILDING,
+    Step.VERIFY: State.BUILDING,
     Step.CHOOSE: State.PREPARING,
     Step.INTENT: State.PREPARING,
     Step.SHIP: State.PREPARING,
     Step.PREPARE: State.PREPARING,
+    Step.ARM: State.PREPARING,
     Step.PAUSE: State.FLIPPING,
     Step.FLIP: State.FLIPPING,
     Step.PROBE: State.FLIPPING,
@@ -68,6 +72,7 @@ RELEASE = (
     Step.SOURCE,
     Step.BUILD,
     Step.PACKAGE,
+    Step.VERIFY,
     Step.INTENT,
     Step.SHIP,
     Step.PREPARE,

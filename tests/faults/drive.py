@@ -1,6 +1,6 @@
 """A whole rollout in a process of its own, on folder hosts and with quick stand-ins for the stages of this machine.
 
-    drive.py STATE HOSTS release|rollback|resume [--commit C] [--no-activate]
+    drive.py STATE HOSTS release|rollback|resume|approve [--commit C] [--no-activate]
     drive.py serve
 
 Prints one JSON document: the result, or the error. `serve` imports all of it once and then forks: a line of JSON on
@@ -21,13 +21,14 @@ from pathlib import Path
 from deployd.client import Client
 from deployd.domain.artifact import Artifact, Manifest, Runtime
 from deployd.domain.ids import AppName, BuildId, EnvironmentName, HostName, RuntimeName
-from deployd.domain.options import Options, Waves
+from deployd.domain.options import Approval, Options, Waves
 from deployd.domain.stages import BuildOutput, BuildPlan, FileSet, SourceRequest, SourceTree
 from deployd.errors import DeploydError
 from deployd.paths import StatePaths
-from deployd.rollouts import checkout, making, perform, shipping
+from deployd.rollouts import checkout, making, perform, shipping, verifying
 from deployd.rollouts.testing import FolderPool
 from deployd.rollouts.wishes import ReleaseWish, RollbackWish
+from deployd.stages import verify
 
 APP, PRODUCTION = AppName.parse("shop"), EnvironmentName.parse("production")
 
@@ -67,7 +68,7 @@ class Stages:
         return BuildOutput(root=tree.root, app_dir=tree.app_dir, plan=plan, built=1, log=str(log), seconds=0.0)
 
     @staticmethod
-    def trace(output):
+    def trace(output, **_):
         assert Path(output.app_dir, "built").exists()
         return FileSet(root=output.root, entry="server.js", files=())
 
@@ -89,17 +90,46 @@ class Stages:
     def keep_install(_output, **_):
         return None
 
+    @staticmethod
+    def keep_within(*_):
+        return None
+
+
+class Verification:
+    """A stand-in: nothing runs, and nothing is missing."""
+
+    Fleet, Checkout, Verified = verify.Fleet, verify.Checkout, verify.Verified
+    refusal = staticmethod(verify.refusal)
+
+    @staticmethod
+    def check_natives(_manifest, **_):
+        return ()
+
+    @staticmethod
+    def remembered(*_, **__):
+        return None
+
+    @staticmethod
+    def remember(*_):
+        return None
+
+    @staticmethod
+    def verify(_manifest, **_):
+        return verify.Verified(paths=("/",), started=True, findings=(), seconds=0.0)
+
 
 def stand_in() -> None:
     for name in ("build_stage", "trace_stage", "package_stage", "runtimes"):
         setattr(making, name, Stages)
     checkout.source_stage = Stages
     shipping.package = Stages
+    verifying.package_stage, verifying.verify_stage = Stages, Verification
 
 
 def wish_of(hosts, arguments):
     strategy = "canary" if arguments.waves else "all"
-    options = Options(waves=Waves(strategy=strategy, pause=0.01))
+    consent = Approval(mode=arguments.approval, timeout=arguments.approval_timeout)
+    options = Options(waves=Waves(strategy=strategy, pause=0.01), approval=consent)
     if arguments.verb == "rollback":
         return RollbackWish(app=APP, environment=PRODUCTION, hosts=hosts, options=options)
     return ReleaseWish(
@@ -110,6 +140,7 @@ def wish_of(hosts, arguments):
         options=options,
         activate=not arguments.no_activate,
         timeout=arguments.timeout,
+        confirm_within=arguments.confirm_within,
     )
 
 
@@ -153,16 +184,20 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("state", type=Path)
     parser.add_argument("hosts", type=Path)
-    parser.add_argument("verb", choices=["release", "rollback", "resume"])
+    parser.add_argument("verb", choices=["release", "rollback", "resume", "approve"])
     parser.add_argument("--commit", default="one")
     parser.add_argument("--no-activate", action="store_true")
     parser.add_argument("--waves", action="store_true")
     parser.add_argument("--timeout", type=float)
+    parser.add_argument("--confirm-within", type=float)
+    parser.add_argument("--approval", default="off")
+    parser.add_argument("--approval-timeout", type=float, default=3600.0)
+    parser.add_argument("--who", default="ada")
     arguments = parser.parse_args()
     stand_in()
     perform.TAKE_OVER_AFTER = float(os.environ.get("DRIVE_TAKE_OVER_AFTER", perform.TAKE_OVER_AFTER))
     client = Client(
-        StatePaths(arguments.state), who="ada", connect=lambda hosts: FolderPool.below(arguments.hosts, hosts)
+        StatePaths(arguments.state), who=arguments.who, connect=lambda hosts: FolderPool.below(arguments.hosts, hosts)
     )
     hosts = tuple(HostName(host.name) for host in client.hosts())
     cancel = threading.Event()
@@ -174,6 +209,10 @@ def main() -> None:
     try:
         if arguments.verb == "resume":
             done = [result.to_json() for result in client.resume(report=report, cancel=cancel)]
+        elif arguments.verb == "approve":
+            done = client.agenda.approve(
+                None, APP, PRODUCTION, during_freeze=False, report=report, cancel=cancel
+            ).to_json()  # fmt: skip
         elif arguments.verb == "rollback":
             done = client.rollback(wish_of(hosts, arguments), report=report, cancel=cancel).to_json()
         else:

@@ -455,7 +455,8 @@ def test_checkpoints_are_plain_json(released):
         names = [name for (name,) in connection.execute("SELECT function_name FROM operation_outputs")]
         outputs = [output for (output,) in connection.execute("SELECT output FROM operation_outputs")]
 
-    assert names == [str(step) for step in steps.RELEASE]
-    for output in outputs:
+    wanted = [str(step) for step in steps.RELEASE]
+    assert [name for name in names if not name.startswith("DBOS.patch-")] == wanted
+    for output in filter(None, outputs):  # a mark of a changed recipe has none
         value = pickle.loads(base64.b64decode(output))
         assert json.loads(json.dumps(value)) == value

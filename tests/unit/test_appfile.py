@@ -276,3 +276,23 @@ def test_quantities_for_people():
         "120 kB",
         "5.0 TB",
     ]
+
+
+@pytest.mark.parametrize("text", ['verify = "warn"', '[verify]\nmode = "warn"'])
+def test_verify_may_be_written_shortly(text: str) -> None:
+    file = appfile.parse(f'name = "shop"\n{text}\n[environments.production]\nhosts = ["web1"]\n')
+
+    assert file.options.verify.mode == "warn"
+    (shown,) = [value for value in file.values("production") if value.key == "verify.mode"]
+    assert (shown.value, shown.origin) == ('"warn"', "[verify]")
+
+
+def test_verify_written_shortly_in_an_environment_wins_there() -> None:
+    file = appfile.parse('name = "shop"\n[environments.preview]\nhosts = ["web1"]\nverify = "off"\n')
+
+    assert (file.options.verify.mode, file.environment("preview").options.verify.mode) == ("strict", "off")
+
+
+def test_a_wrong_short_verify_is_told_with_its_line() -> None:
+    with pytest.raises(ConfigError, match=r"deployd.toml:2: `verify.mode` is \"loud\", and should be one of"):
+        appfile.parse('name = "shop"\nverify = "loud"\n')

@@ -1,0 +1,263 @@
+"""What a trial saw -> findings: what is an error, what is told, and the line that mends it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deployd import appfile
+from deployd.domain.artifact import FileEntry, Manifest
+from deployd.stages.verify import Checkout, Finding, findings, images, refusal
+from deployd.stages.verify.routes import Question
+from deployd.stages.verify.server import ROOT, Answer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(root: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def answer(path: str, status: int | None = 200, route: str | None = None, **more: Any) -> Answer:
+    return Answer(question=Question(path=path, route=route or path), status=status, seconds=0.1, **more)
+
+
+def judged(
+    *events: dict[str, Any],
+    checkout: Checkout | None = None,
+    output: str = "",
+    answers: tuple[Answer, ...] = (),
+    ended: bool = False,
+    foreign: bool = False,
+) -> tuple[Finding, ...]:
+    seen = findings.Seen(events=events, output=output, answers=answers, ended=ended)
+    return findings.judge(seen, checkout=checkout, written=[".next/cache"], foreign=foreign)
+
+
+def file(path: str, call: str = "readFile", url: str | None = None) -> dict[str, Any]:
+    return {"kind": "file", "call": call, "path": f"{ROOT}/{path}", "url": url}
+
+
+def module(request: str, importer: str | None = None, url: str | None = None) -> dict[str, Any]:
+    return {"kind": "module", "request": request, "from": f"{ROOT}/{importer}" if importer else None, "url": url}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    write(
+        tmp_path,
+        **{
+            "data/x.json": "{}",
+            "node_modules/pg/package.json": json.dumps({"dependencies": {"pg-types": "2"}}),
+            "node_modules/pg-types/package.json": "{}",
+            "app/[slug]/text.md": "",
+            "keys/jwt.pem": "",
+            ".env": "",
+            ".next/server/app/x.js": "",
+            ".next/cache/y": "",
+        },
+    )
+    return Checkout(root=tmp_path)
+
+
+def test_a_read_of_a_file_that_only_the_checkout_has_is_an_error_with_its_include_line(checkout: Checkout) -> None:
+    (found,) = judged(file("data/x.json", url="/api/data"), checkout=checkout, answers=(answer("/api/data", 500),))
+
+    assert (found.kind, found.error, found.include) == ("file", True, ("/api/data", ("data/x.json",)))
+    assert 'include = { "/api/data" = ["data/x.json"] }' in found.fix
+
+
+def test_a_read_that_the_app_survives_is_an_error_too(checkout: Checkout) -> None:
+    (found,) = judged(file("data/x.json", url="/"), checkout=checkout, answers=(answer("/"),))
+    assert found.error
+
+
+def test_only_looking_whether_a_file_is_there_is_told(checkout: Checkout) -> None:
+    (found,) = judged(file("data/x.json", "existsSync", url="/"), checkout=checkout, answers=(answer("/"),))
+
+    assert not found.error
+    assert "is looked for" in found.what
+    assert found.include
+
+
+def test_looking_becomes_an_error_when_the_answer_is_one(checkout: Checkout) -> None:
+    (found,) = judged(file("data/x.json", "statSync", url="/"), checkout=checkout, answers=(answer("/", 500),))
+    assert found.error
+
+
+@pytest.mark.parametrize("path", ["data/none.json", ".env", ".next/cache/y", "tsconfig.json", "data/x.json.map"])
+def test_what_the_checkout_lacks_or_is_meant_to_stay_behind_is_no_finding(checkout: Checkout, path: str) -> None:
+    write(checkout.root, **{"tsconfig.json": "", "data/x.json.map": ""})
+    assert judged(file(path), checkout=checkout) == ()
+
+
+def test_a_key_file_is_not_to_be_included_but_kept_in_a_variable(checkout: Checkout) -> None:
+    (found,) = judged(file("keys/jwt.pem"), checkout=checkout)
+
+    assert found.error
+    assert found.include is None
+    assert "deployd env set" in found.fix
+
+
+def test_a_path_into_the_folder_of_the_build_is_named_as_that(checkout: Checkout) -> None:
+    event = {"kind": "file", "call": "open", "path": f"{checkout.root}/data/x.json", "url": None}
+    (found,) = judged(event, checkout=checkout)
+
+    assert "process.cwd()" in found.fix
+    assert found.include is None
+
+
+def test_a_file_that_two_routes_read_is_included_for_all(checkout: Checkout) -> None:
+    (found,) = judged(
+        file("data/x.json", url="/a"), file("data/x.json", url="/b"),
+        checkout=checkout, answers=(answer("/a"), answer("/b")),
+    )  # fmt: skip
+    assert found.include == ("/*", ("data/x.json",))
+
+
+def test_brackets_in_paths_and_routes_do_not_become_globs(checkout: Checkout) -> None:
+    (found,) = judged(
+        file("app/[slug]/text.md", url="/deployd-verify"), checkout=checkout,
+        answers=(answer("/deployd-verify", route="/[slug]"),),
+    )  # fmt: skip
+    assert found.include == ("/?slug?", ("app/?slug?/text.md",))
+
+
+def test_a_module_that_is_named_in_the_output_is_an_error_and_brings_what_it_needs(checkout: Checkout) -> None:
+    (found,) = judged(
+        module("pg", ".next/server/app/x.js"), checkout=checkout, ended=True, output="Error: Cannot find module 'pg'\n"
+    )
+    assert found.error
+    assert found.include == ("/*", ("node_modules/pg/**", "node_modules/pg-types/**"))
+
+
+def test_an_import_is_known_from_the_output_alone(checkout: Checkout) -> None:
+    said = f"Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'pg' imported from {ROOT}/server.mjs"
+    (found,) = judged(checkout=checkout, output=said, ended=True)
+
+    assert found.what == "node_modules/pg is not in the artifact, and server.mjs needs it"
+
+
+def test_a_module_that_nobody_has_names_package_json(checkout: Checkout) -> None:
+    (found,) = judged(module("left-pad", "server.js"), checkout=checkout, output="Cannot find module 'left-pad'")
+
+    assert found.error
+    assert "package.json" in found.fix
+    assert found.include is None
+
+
+@pytest.mark.parametrize("importer", ["node_modules/next/dist/server/x.js", "node_modules/pg/lib/x.js"])
+def test_what_packages_can_do_without_is_no_finding(checkout: Checkout, importer: str) -> None:
+    assert judged(module("pg-types", importer, url="/"), checkout=checkout, answers=(answer("/"),)) == ()
+
+
+def test_an_app_that_does_without_a_module_is_told(checkout: Checkout) -> None:
+    (found,) = judged(module("pg", "server.js", url="/"), checkout=checkout, answers=(answer("/"),))
+    assert (found.error, found.include) == (False, ("/", ("node_modules/pg/**", "node_modules/pg-types/**")))
+
+
+def test_a_library_that_a_native_module_needs_is_found_in_the_checkout(checkout: Checkout) -> None:
+    write(checkout.root, **{"node_modules/@img/libvips/lib/libvips-cpp.so.8.18.7": ""})
+    message = "libvips-cpp.so.8.18.7: cannot open shared object file: No such file or directory"
+    event = {"kind": "dlopen", "path": f"{ROOT}/node_modules/@img/sharp/lib/a.node", "message": message, "url": None}
+
+    (found,) = judged(event, checkout=checkout)
+    assert found.include == ("/*", ("node_modules/@img/libvips/lib/libvips-cpp.so.8.18.7",))
+    assert judged(event, checkout=checkout, foreign=True) == ()
+
+
+def test_the_line_is_toml_that_deployd_reads(checkout: Checkout) -> None:
+    found = judged(
+        file("data/x.json", url="/api/data"), file("app/[slug]/text.md"), checkout=checkout,
+        answers=(answer("/api/data"),),
+    )  # fmt: skip
+    error = refusal(found)
+    assert error is not None
+    assert error.code == "artifact-incomplete"
+    line = error.fix.partition("below [trace]: ")[2].partition("; or")[0]
+    app = appfile.parse(f'name = "shop"\n[trace]\n{line}\n')
+
+    assert dict(app.options.trace.include) == {"/api/data": ("data/x.json",), "/*": ("app/?slug?/text.md",)}
+    assert tomllib.loads(error.fix.partition("when it is not needed: `")[2].rstrip("`")) == {"verify": "warn"}
+
+
+def test_nothing_but_warnings_is_no_refusal(checkout: Checkout) -> None:
+    assert refusal(judged(file("data/x.json", "existsSync"), checkout=checkout)) is None
+
+
+def test_half_a_line_of_a_killed_server_is_left_out() -> None:
+    assert findings.events_of(['{"kind": "file"}', '{"kind": "mod', "3"]) == [{"kind": "file"}]
+
+
+# Where the artifact's root is in the checkout
+
+
+def manifest(*paths: str, entry: str = "server.js") -> Manifest:
+    files = tuple(FileEntry(path=path, mode=0o644, size=1, sha256="0" * 64) for path in sorted({entry, *paths}))
+    return Manifest(entry=entry, files=files)
+
+
+def test_the_artifacts_root_is_the_app_or_the_workspace_above_it(tmp_path: Path) -> None:
+    app = write(tmp_path, **{"apps/web/package.json": "{}"}) / "apps" / "web"
+
+    assert Checkout.of(manifest("package.json"), app_dir=app, top=tmp_path) == Checkout(root=app)
+    nested = manifest("apps/web/package.json", entry="apps/web/server.js")
+    assert Checkout.of(nested, app_dir=app, top=tmp_path) == Checkout(root=tmp_path, place="apps/web")
+
+
+def test_globs_are_given_from_the_apps_folder(tmp_path: Path) -> None:
+    write(tmp_path, **{"apps/web/data/x": "", "node_modules/pg/package.json": "{}"})
+    checkout = Checkout(root=tmp_path, place="apps/web")
+
+    assert checkout.globs("apps/web/data/x") == ("data/x",)
+    assert checkout.module("pg", importer="apps/web/.next/server/x.js") == "node_modules/pg"
+    assert checkout.globs("node_modules/pg") == ("../../node_modules/pg/**",)
+
+
+def test_a_link_brings_its_target_along(tmp_path: Path) -> None:
+    write(tmp_path, **{"node_modules/pg/package.json": "{}"})
+    (tmp_path / ".next" / "node_modules").mkdir(parents=True)
+    (tmp_path / ".next/node_modules/pg-1a2b").symlink_to("../../node_modules/pg")
+    checkout = Checkout(root=tmp_path)
+
+    assert checkout.module("pg-1a2b", importer=".next/server/x.js") == ".next/node_modules/pg-1a2b"
+    assert checkout.globs(".next/node_modules/pg-1a2b") == (".next/node_modules/pg-1a2b", "node_modules/pg/**")
+
+
+# Images
+
+
+def test_the_first_image_that_can_be_made_smaller_is_asked_for() -> None:
+    page = (
+        '<img src="/_next/image?url=%2Fa.svg&amp;w=64&amp;q=75"><img src="/_next/image?url=%2Fb.png&amp;w=64&amp;q=75">'
+    )
+    question = images.question_of([answer("/", page=page)])
+
+    assert question is not None
+    assert (question.path, question.accept) == ("/_next/image?url=%2Fb.png&w=64&q=75", "image/avif,image/webp")
+    assert (
+        images.question_of([answer("/", page='<img src="/_next/image?url=https%3A%2F%2Fx.test%2Fb.png&amp;w=64">')])
+        is None
+    )
+
+
+def test_images_that_stay_as_they_are_name_sharp(tmp_path: Path) -> None:
+    original = answer("/_next/image", content_type="image/png")
+    assert images.judge(answer("/_next/image", content_type="image/webp"), None, has_sharp=False) is None
+
+    without = images.judge(original, Checkout(root=tmp_path), has_sharp=False)
+    assert without is not None
+    assert (without.error, without.fix) == (False, "npm install sharp, and commit the lock file")
+
+    write(tmp_path, **{"node_modules/sharp/package.json": "{}"})
+    missing = images.judge(original, Checkout(root=tmp_path), has_sharp=False)
+    assert missing is not None
+    assert (missing.error, missing.include) == (True, ("/*", ("node_modules/sharp/**",)))
