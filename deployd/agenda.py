@@ -72,6 +72,18 @@ class Agenda:
         self._audit("confirm", found.app, found.environment, str(found.rollout))
         return found.to_json()
 
+    def guard(self, rollout: RolloutId, *, report: Report, cancel: threading.Event) -> RolloutResult | None:
+        """Stay until `rollout` is confirmed, or go back when nobody does: what a daemon would do, were there one."""
+        from deployd.rollouts import guarding
+
+        client = self._client
+        return guarding.guard(
+            client.store,
+            rollout,
+            leave=cancel,
+            back=lambda wish: client.rollback(wish, report=report, cancel=cancel),
+        )
+
     def freeze(self, app: AppName, environment: EnvironmentName, **wanted: Any) -> Json:
         """Freeze an environment; the other arguments are those of `rollouts.timing.freeze`."""
         from deployd.rollouts import timing

@@ -231,6 +231,13 @@ class Client:
         """One rollout; raises NotFoundError."""
         return self.store.rollouts.get(rollout)
 
+    def is_unconfirmed(self, rollout: RolloutId) -> bool:
+        """Whether a release goes back by itself unless somebody confirms it."""
+        from deployd.domain.schedule import way_back_id
+
+        found = self.store.schedules.find(way_back_id(rollout))
+        return found is not None and found.state == "active"
+
     def follow(self, rollout: RolloutId, *, report: Report, cancel: threading.Event) -> RolloutResult:
         """Watch a rollout that any process runs, until its end; `cancel` only ends the watching."""
         from deployd.rollouts import watching

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployd.cli import running
-from deployd.cli.outcome import conclude
 from deployd.cli.render import clean
 from deployd.cli.schedule import at_home, local_zone
 from deployd.cli.status import ago
 from deployd.cli.verbs import verb
+from deployd.cli.word import after_word
 
 if TYPE_CHECKING:
     from deployd.cli.context import Cli
@@ -43,7 +43,7 @@ def approve(
         ),
         question="Cancel this? What is live stays live.",
     )
-    return conclude(cli, result)
+    return after_word(cli, result)
 
 
 @verb(example='deployd reject --reason "the numbers are wrong"')

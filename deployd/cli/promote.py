@@ -8,9 +8,9 @@ import typer
 
 from deployd.cli import running
 from deployd.cli.context import parse_id
-from deployd.cli.outcome import conclude
 from deployd.cli.release import seconds_of
 from deployd.cli.verbs import verb
+from deployd.cli.word import after_word
 from deployd.domain.ids import EnvironmentName
 
 if TYPE_CHECKING:
@@ -55,4 +55,4 @@ def promote(
         lambda report, cancel: cli.client.promote(wish, report=report, cancel=cancel),
         question="Cancel this release? What is live stays live.",
     )
-    return conclude(cli, result)
+    return after_word(cli, result, asked=confirm_within is not None)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployd.cli import running
-from deployd.cli.outcome import conclude
 from deployd.cli.progress import say
 from deployd.cli.render import clean
 from deployd.cli.verbs import verb
+from deployd.cli.word import after_word
 from deployd.domain.events import Event
 from deployd.domain.quantity import parse_duration
 from deployd.domain.stages import SourceRequest
@@ -39,6 +39,12 @@ def release(
     artifact: Annotated[
         Path | None,
         typer.Option("--artifact", metavar="FILE", help="Release what `deployd package` made; nothing is built."),
+    ] = None,
+    prebuilt: Annotated[
+        Path | None,
+        typer.Option(
+            "--prebuilt", metavar="DIR", help="Release an app's folder that was built already; nothing is run there."
+        ),
     ] = None,
     no_activate: Annotated[
         bool, typer.Option("--no-activate", help="Leave it prepared, at its own address, and what is live as it is.")
@@ -69,6 +75,7 @@ def release(
         ref=ref,
         dirty=dirty,
         artifact=artifact,
+        prebuilt=prebuilt,
         activate=not no_activate,
         use_cache=not no_cache,
         timeout=timeout,
@@ -91,7 +98,7 @@ def release(
         lambda report, cancel: cli.client.release(wish, report=report, cancel=cancel),
         question="Cancel this release? What is live stays live.",
     )
-    return conclude(cli, result)
+    return after_word(cli, result, asked=confirm_within is not None)
 
 
 @verb(example="deployd release", hidden=True)
@@ -109,6 +116,7 @@ def _wish(
     ref: str | None,
     dirty: bool,
     artifact: Path | None,
+    prebuilt: Path | None,
     activate: bool,
     use_cache: bool,
     timeout: str | None,
@@ -121,6 +129,16 @@ def _wish(
     if artifact is not None and (ref is not None or dirty):
         raise UsageError(
             "--artifact is built already: it takes no REF and no --dirty", code="usage", fix="leave one of them out"
+        )
+    if prebuilt is not None and (ref is not None or dirty or artifact is not None):
+        raise UsageError(
+            "--prebuilt is built already: it takes no REF, no --dirty and no --artifact",
+            code="usage",
+            fix="leave one of them out",
+        )
+    if prebuilt is not None and not prebuilt.is_dir():
+        raise UsageError(
+            f"{prebuilt} is not a folder", code="app-dir-missing", fix="name the app's folder, with what its build left"
         )
     if dirty and ref is not None:
         raise UsageError(
@@ -135,8 +153,9 @@ def _wish(
     return ReleaseWish(
         app=app,
         environment=environment,
-        source=None if artifact is not None else source_of(cli.app_dir, ref=ref, dirty=dirty),
+        source=None if artifact or prebuilt else source_of(cli.app_dir, ref=ref, dirty=dirty),
         artifact_file=str(artifact.absolute()) if artifact is not None else None,
+        prebuilt=str(prebuilt.absolute()) if prebuilt is not None else None,
         hosts=cli.hosts(),
         options=chosen.options,
         activate=activate,

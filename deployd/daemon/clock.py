@@ -21,6 +21,7 @@ from apscheduler.triggers.date import DateTrigger
 
 from deployd import logs
 from deployd.domain.due import Due, due
+from deployd.domain.events import Event
 from deployd.rollouts.gates import why_frozen
 from deployd.rollouts.steps import checkpoint
 from deployd.rollouts.timing import ask_of, why_not_back
@@ -29,6 +30,7 @@ from deployd.store.moments import text_of
 if TYPE_CHECKING:
     from apscheduler.job import Job
 
+    from deployd.daemon.hub import Told
     from deployd.daemon.wiring import Daemon
     from deployd.domain.daemon import QueuedAsk
     from deployd.domain.schedule import Schedule
@@ -55,6 +57,7 @@ class Clock:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._daemon = daemon
         daemon.dispatcher.gates.append(self._gate)
+        daemon.hub.listeners.append(self._hear)
         self._scheduler = BackgroundScheduler(
             jobstores={"default": SQLAlchemyJobStore(engine=daemon.store.database.engine)},
             executors={"default": _Here(self)},
@@ -173,6 +176,11 @@ class Clock:
             self._scheduler.add_job(
                 _never, DateTrigger(run_date=at), args=[schedule.id], id=job, name=schedule.kind, replace_existing=True
             )
+
+    def _hear(self, told: Told) -> None:
+        """A rollout armed its way back: know it now, and not at the next look."""
+        if told.event == Event.CONFIRMATION_WANTED:
+            self.wake()
 
     def _gate(self, queued: QueuedAsk) -> str | None:
         """Why an automatic ask must wait: a freeze."""

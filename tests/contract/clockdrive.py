@@ -19,7 +19,9 @@ def daemon(state: Path) -> SimpleNamespace:
     def ask(asked, *, wish=None, origin="daemon"):
         return store.queue.add(asked, wish=wish, origin=origin)
 
-    return SimpleNamespace(store=store, ask=ask, dispatcher=SimpleNamespace(gates=[]))
+    return SimpleNamespace(
+        store=store, ask=ask, dispatcher=SimpleNamespace(gates=[]), hub=SimpleNamespace(listeners=[])
+    )
 
 
 def main() -> None:
