@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deployd.cli import differences
 from deployd.cli.render import clean
 from deployd.cli.status import ago
 from deployd.cli.verbs import verb
-from deployd.domain.artifact import FileEntry
+from deployd.domain.artifact import FileEntry, path_to_json
 from deployd.domain.quantity import format_size
 from deployd.domain.release import Mark, Release, ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from deployd.cli.context import Cli
-    from deployd.domain.artifact import LinkEntry, Manifest
+    from deployd.domain.artifact import Manifest
 
 _RELEASE = Annotated[str, typer.Argument(metavar="RELEASE", help="A release id, or its last part.")]
 _STYLES = {"current": "green", "bad": "red", "failed": "red", "dirty": "yellow", "good": "green"}
@@ -90,35 +92,55 @@ def show(cli: Cli, release: _RELEASE) -> None:
 
 @verb(example="deployd diff k2x7 m3p9")
 def diff(cli: Cli, before: _RELEASE, after: _RELEASE) -> None:
-    """Show what differs between two releases: commit, runtime, and files by their hashes."""
+    """Show what differs between two releases: commit, runtime, routes, packages, and files by their hashes."""
     old, new = (cli.client.release_by_id(cli.release_id(text)) for text in (before, after))
     from deployd.stages.package import load
 
     manifests = [load(cli.paths.artifacts, release.artifact) for release in (old, new)]
     changed = compare(*manifests)
+    routes = differences.by_route(*manifests, read=lambda entry: _stored(cli.paths.artifacts, entry))
+    packages = differences.by_package(*manifests)
     facts = {
         name: (getattr(old, name), getattr(new, name))
         for name in ("commit", "branch", "runtime", "artifact")
         if getattr(old, name) != getattr(new, name)
     }
     if cli.options.json:
-        cli.out.document({"before": old.id, "after": new.id, "changed": facts, "files": changed})
+        cli.out.document(
+            {
+                "before": old.id,
+                "after": new.id,
+                "changed": facts,
+                "files": {kind: [path_to_json(path) for path in paths] for kind, paths in changed.items()},
+                "routes": {name: asdict(change) for name, change in routes.items()},
+                "packages": {name: asdict(change) for name, change in packages.items()},
+            }
+        )
         return
     out = cli.out
     out.line(f"{old.id} → {out.paint(str(new.id), 'bold')}")
     out.pairs([(f"  {name}", f"{one or '-'} → {two or '-'}") for name, (one, two) in facts.items()])
     styles = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
+    for title, part in (("routes", routes), ("packages", packages)):
+        if part:
+            out.line(f"{title}:")
+        for name, change in part.items():
+            sign, style = styles[change.kind]
+            sizes = f"{format_size(change.before)} → {format_size(change.after)}"
+            out.line(f"  {out.paint(sign, style)} {clean(name)}  {out.paint(_counted(change) + ', ' + sizes, 'dim')}")
+    if routes or packages:
+        out.line("files:")
     for kind, (sign, style) in styles.items():
         for path in changed[kind]:
             out.line(f"{out.paint(sign, style)} {clean(path)}")
-    sizes = [manifest.size for manifest in manifests]
+    total = [manifest.size for manifest in manifests]
     counts = ", ".join(f"{len(changed[kind])} {kind}" for kind in styles)
-    out.line(f"{counts}; {format_size(sizes[0])} → {format_size(sizes[1])}")
+    out.line(f"{counts}; {format_size(total[0])} → {format_size(total[1])}")
 
 
 def compare(old: Manifest, new: Manifest) -> dict[str, list[str]]:
     """Paths that were added, removed or changed, sorted."""
-    one, two = ({entry.path: _content(entry) for entry in manifest.files} for manifest in (old, new))
+    one, two = ({entry.path: differences.content(entry) for entry in manifest.files} for manifest in (old, new))
     return {
         "added": sorted(two.keys() - one.keys()),
         "removed": sorted(one.keys() - two.keys()),
@@ -126,8 +148,16 @@ def compare(old: Manifest, new: Manifest) -> dict[str, list[str]]:
     }
 
 
-def _content(entry: FileEntry | LinkEntry) -> tuple[object, ...]:
-    return (entry.sha256, entry.mode) if isinstance(entry, FileEntry) else ("link", entry.target)
+def _counted(change: differences.Change) -> str:
+    counts = {"added": change.added, "removed": change.removed, "changed": change.changed}
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+
+
+def _stored(artifacts: Path, entry: FileEntry) -> bytes:
+    try:
+        return (artifacts / "objects" / entry.sha256[:2] / entry.sha256).read_bytes()
+    except OSError:
+        return b""  # collected since: the route is compared by its own files
 
 
 def live_order(found: Sequence[Release]) -> tuple[str | None, str | None]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deployd.cli.context import Cli
     from deployd.domain.stages import FileSet, TracedFile
 
-_PACKAGE = re.compile(r"(?:.*/)?node_modules/((?:@[^/]+/)?[^/]+)/")
+_PACKAGE = re.compile(r"(?:.*/)?node_modules/(@[^/]+/[^/]+|[^@./][^/]*)/", re.DOTALL)
 _HEAVIEST = 8
 _MOST_REASONS = 8
 
