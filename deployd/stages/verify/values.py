@@ -32,7 +32,7 @@ class Finding:
     def from_json(cls, data: Mapping[str, Any]) -> Finding:
         """Read what `to_json` wrote."""
         include = data.get("include")
-        return cls(**{**data, "include": (include[0], include[1]) if include else None})
+        return cls(**{**data, "include": (include[0], tuple(include[1])) if include else None})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
