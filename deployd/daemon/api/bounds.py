@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
+
 from deployd.daemon.api import problems
 from deployd.errors import UsageError
 
@@ -44,7 +46,7 @@ class Bounds:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > most:
-                raise error
+                raise HTTPException(413, error.what)  # what reads bodies lets this one through
             return message
 
         await self._app(scope, counted, send)
