@@ -116,6 +116,7 @@ def package(
     wish = alone.wish_of(cli, use_cache=not no_cache)
 
     def work(report: Report, cancel: threading.Event) -> Artifact:
+        from deployd.domain.artifact import Making
         from deployd.stages import package as stage
 
         output = alone.built(wish, report=report, cancel=cancel)
@@ -124,7 +125,14 @@ def package(
             artifact = stage.package(files, built=output.built, artifacts=wish.artifacts)
             if to is not None:
                 to.absolute().parent.mkdir(parents=True, exist_ok=True)
-                stage.export(wish.artifacts, artifact.name, to=to.absolute())
+                plan = output.plan
+                making = Making(
+                    build_id=plan.build_id,
+                    framework=plan.framework,
+                    node=plan.node,
+                    lockfile_sha256=plan.lockfile_sha256,
+                )
+                stage.export(wish.artifacts, artifact.name, to=to.absolute(), making=making)
         return artifact
 
     artifact = running.run(cli, work, question=_QUESTION)

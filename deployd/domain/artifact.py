@@ -188,6 +188,16 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Making:
+    """How an artifact was made, as far as its file says: the build's id, framework, Node.js version and lock file."""
+
+    build_id: str | None = None
+    framework: str | None = None
+    node: str | None = None
+    lockfile_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """A pinned Node.js binary on this machine: `path` is the `node` file, checked against `sha256`."""
 

@@ -114,17 +114,17 @@ def take_in(rollout: Rollout, fleet_kind: Json) -> Json:
         return _take_built(rollout, wish.prebuilt, fleet_kind)
     if not isinstance(wish, ReleaseWish) or wish.artifact_file is None:
         raise DeploydError("there is nothing to release", code="internal", fix="this is a bug: report it")
-    artifact = package_stage.import_(Path(wish.artifact_file), artifacts=rollout.paths.artifacts)
+    artifact, told = package_stage.import_(Path(wish.artifact_file), artifacts=rollout.paths.artifacts)
     rollout.report(Event.ARTIFACT_PACKAGED, artifact=artifact.name, files=artifact.files, size=artifact.size)
-    version = rollout.options.build.node or _newest_runtime_version(rollout)
+    version = rollout.options.build.node or told.node or _newest_runtime_version(rollout)
     return _register(
         rollout,
         artifact=artifact.name,
-        build_id=BuildId("b" + artifact.name[1:21]),
+        build_id=BuildId(told.build_id or "b" + artifact.name[1:21]),
         runtime=_fleet_runtime(rollout, version, fleet_kind),
         tree=None,
-        framework="unknown",
-        lockfile_sha256=None,
+        framework=told.framework or "unknown",
+        lockfile_sha256=told.lockfile_sha256,
     )
 
 

@@ -406,7 +406,7 @@ def test_an_artifact_in_a_file_is_the_same_artifact(shop: Shop, made: Made, tmp_
     package.export(shop.artifacts, made.artifact.name, to=tmp_path / "two.tar.gz")
     assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "two.tar.gz").read_bytes()
     assert size == (tmp_path / "one.tar.gz").stat().st_size
-    imported = package.import_(tmp_path / "one.tar.gz", artifacts=tmp_path / "artifacts")
+    imported, _ = package.import_(tmp_path / "one.tar.gz", artifacts=tmp_path / "artifacts")
     assert imported.name == made.artifact.name
     assert package.load(tmp_path / "artifacts", imported.name) == made.manifest
 

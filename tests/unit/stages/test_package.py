@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.domain.artifact import Artifact, FileEntry, LinkEntry, Manifest
+from deployd.domain.artifact import Artifact, FileEntry, LinkEntry, Making, Manifest
 from deployd.domain.ids import ArtifactName
 from deployd.domain.stages import FileSet, TracedFile
 from deployd.errors import NotFoundError, PackageError
@@ -220,9 +220,20 @@ def test_an_export_comes_back_the_same(tmp_path: Path) -> None:
     package.export(tmp_path / "artifacts", artifact.name, to=two)
     assert one.read_bytes() == two.read_bytes()
     for _ in range(2):
-        imported = package.import_(one, artifacts=tmp_path / "elsewhere")
+        imported, making = package.import_(one, artifacts=tmp_path / "elsewhere")
         assert imported.name == artifact.name
+        assert making == Making()
     assert package.load(tmp_path / "elsewhere", artifact.name) == package.load(tmp_path / "artifacts", artifact.name)
+
+
+def test_an_export_says_how_it_was_made(tmp_path: Path) -> None:
+    artifact = made(tmp_path, page="content")
+    making = Making(build_id="b" + "0" * 20, framework="nextjs", node="22.22.3", lockfile_sha256="a" * 64)
+    package.export(tmp_path / "artifacts", artifact.name, to=tmp_path / "one.tar.gz", making=making)
+    assert package.import_(tmp_path / "one.tar.gz", artifacts=tmp_path / "elsewhere")[1] == making
+    odd = Making(build_id="../x", framework="nextjs", node="22; rm", lockfile_sha256=None)
+    package.export(tmp_path / "artifacts", artifact.name, to=tmp_path / "two.tar.gz", making=odd)
+    assert package.import_(tmp_path / "two.tar.gz", artifacts=tmp_path / "elsewhere")[1] == Making(framework="nextjs")
 
 
 def archive(path: Path, *members: tuple[tarfile.TarInfo | str, bytes]) -> Path:
