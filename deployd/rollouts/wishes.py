@@ -53,7 +53,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseWish:
-    """Bring a commit (or the artifact in a file) live on `hosts`; with `activate` False only prepare it.
+    """Bring a commit (or an artifact file, or a prebuilt folder) live on `hosts`; with `activate` False only prepare it.
 
     With `confirm_within` (seconds) it goes back by itself unless somebody confirms it; `during_freeze` says that it is
     meant to go live although the environment is frozen.
@@ -63,6 +63,7 @@ class ReleaseWish:
     environment: EnvironmentName
     source: SourceRequest | None
     artifact_file: str | None = None
+    prebuilt: str | None = None
     hosts: tuple[HostName, ...]
     options: Options
     activate: bool = True

@@ -162,7 +162,12 @@ async function bootstrap() {
 }
 bootstrap()
 """
-    scripts = {"build": "nest build", "start": "nest start", "start:dev": "nest start --watch", "start:prod": "node dist/main"}
+    scripts = {
+        "build": "nest build",
+        "start": "nest start",
+        "start:dev": "nest start --watch",
+        "start:prod": "node dist/main",
+    }
     return Site(
         files={
             "package.json": package(dependencies=needs, devDependencies=tools, scripts=scripts),
@@ -188,14 +193,16 @@ def vite() -> Site:
 
 def plain() -> Site:
     """A folder of pages, without package.json."""
-    return Site(files={"index.html": "<h1>hello from a file</h1>\n", "about.html": "<p>about</p>\n", "404.html": "gone\n"})
+    return Site(
+        files={"index.html": "<h1>hello from a file</h1>\n", "about.html": "<p>about</p>\n", "404.html": "gone\n"}
+    )
 
 
 def eleventy() -> Site:
     """Eleventy: each page in a folder of its own."""
     return Site(
         files={
-            "package.json": package(devDependencies={"@11ty/eleventy": "^3"}, scripts={"build": "eleventy"}, type="module"),
+            "package.json": package(devDependencies={"@11ty/eleventy": "2.0.1"}, scripts={"build": "eleventy"}),
             "index.md": "# hello from eleventy\n",
             "about.md": "about\n",
         }
@@ -255,7 +262,9 @@ def sveltekit(*, adapter: str = "node") -> Site:
         "src/app.html": "<html><head>%sveltekit.head%</head><body><div>%sveltekit.body%</div></body></html>\n",
         "src/routes/+page.svelte": "<h1>hello from svelte</h1>\n",
     }  # fmt: skip
-    return Site(files=files | ({"src/routes/+layout.js": "export const prerender = true\n"} if adapter == "static" else {}))
+    return Site(
+        files=files | ({"src/routes/+layout.js": "export const prerender = true\n"} if adapter == "static" else {})
+    )
 
 
 def react_router(*, ssr: bool = True) -> Site:
@@ -287,7 +296,11 @@ export default function App() { return <Outlet /> }
 def monorepo(manager: str = "npm", *, next_line: str | None = None, turbo: bool = False) -> Site:
     """Two apps and a package that one of them needs, whose own build makes what the app imports."""
     link = "workspace:*" if manager in {"pnpm", "yarn", "bun"} else "*"
-    named = {"packageManager": {"pnpm": "pnpm@10.34.0", "yarn": "yarn@4.5.0", "bun": "bun@1.3.0"}[manager]} if manager != "npm" else {}
+    named = (
+        {"packageManager": {"pnpm": "pnpm@10.34.0", "yarn": "yarn@4.5.0", "bun": "bun@1.3.0"}[manager]}
+        if manager != "npm"
+        else {}
+    )
     tools = {"devDependencies": {"turbo": "^2"}} if turbo else {}
     top = package("repository", workspaces=["apps/*", "packages/*"], **named, **tools)
     ui = {
@@ -304,7 +317,11 @@ def monorepo(manager: str = "npm", *, next_line: str | None = None, turbo: bool 
     }
     web = _web(link, next_line)
     more = {"pnpm-workspace.yaml": "packages:\n  - apps/*\n  - packages/*\n"} if manager == "pnpm" else {}
-    more |= {"turbo.json": json.dumps({"tasks": {"build": {"dependsOn": ["^build"], "outputs": ["lib/**"]}}})} if turbo else {}
+    more |= (
+        {"turbo.json": json.dumps({"tasks": {"build": {"dependsOn": ["^build"], "outputs": ["lib/**"]}}})}
+        if turbo
+        else {}
+    )
     files = {"package.json": top, **ui, **docs, **{f"apps/web/{name}": text for name, text in web.items()}, **more}
     return Site(files=files, folder="apps/web", probe=("/", "hello in 1m"))
 

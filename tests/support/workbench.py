@@ -65,7 +65,9 @@ class Workbench:
         """What a person does on their machine: make the lock file."""
         placeholder = root / _LOCK_FILES[manager]
         placeholder.write_text("")
-        tree = self.tree(root, next((p.parent.relative_to(root).as_posix() for p in root.glob("apps/web/package.json")), ""))
+        tree = self.tree(
+            root, next((p.parent.relative_to(root).as_posix() for p in root.glob("apps/web/package.json")), "")
+        )
         plan = build.plan(tree, Build(), app="shop", environment="production", variables={})
         placeholder.unlink()
         home = self.state / "person"
@@ -88,7 +90,13 @@ class Workbench:
         )
 
     def make(
-        self, root: Path, folder: str = "", *, name: str = "shop", options: Build | None = None, wish: Trace | None = None
+        self,
+        root: Path,
+        folder: str = "",
+        *,
+        name: str = "shop",
+        options: Build | None = None,
+        wish: Trace | None = None,
     ) -> Made:
         """Everything up to the artifact."""
         told: list[tuple[Event, dict[str, Any]]] = []
@@ -131,9 +139,20 @@ class Workbench:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        env = {"PATH": "/usr/bin:/bin", "NODE_ENV": "production", "PORT": str(port), "HOSTNAME": "localhost", "HOME": "/tmp"}
+        env = {
+            "PATH": "/usr/bin:/bin",
+            "NODE_ENV": "production",
+            "PORT": str(port),
+            "HOSTNAME": "localhost",
+            "HOME": "/tmp",
+        }
         log = into.with_name(f"{into.name}.log")
-        words = [str(self.node(made.plan.node)), "--require", str(release / ".deployd" / "listen.cjs"), made.manifest.entry]
+        words = [
+            str(self.node(made.plan.node)),
+            "--require",
+            str(release / ".deployd" / "listen.cjs"),
+            made.manifest.entry,
+        ]
         with log.open("wb") as out:
             server = subprocess.Popen(words, cwd=release, env=env, stdout=out, stderr=out)
         try:

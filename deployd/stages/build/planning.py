@@ -36,7 +36,7 @@ def plan(
     if found.framework == "nextjs" and found.version:
         nextapp.check_wish(found.version)
     manager = _manager(found, app_dir=app_dir, root=root)
-    workspace = workspaces.find(manager.folder, app_dir=app_dir) if manager else None
+    workspace = _workspace(manager, found, app_dir=app_dir) if manager else None
     node = runtime.resolve(options.node or _wished_node(app_dir, root=root, package=found.package))
     install = packages.install(manager, workspace) if manager else ()
     install = ("sh", "-c", options.install) if options.install else install
@@ -84,6 +84,19 @@ def _manager(found: framework.Detected, *, app_dir: Path, root: Path) -> package
         if error.code == "lockfile-missing" and not manifest.needs(found.package):
             return None
         raise
+
+
+def _workspace(manager: packages.Manager, found: framework.Detected, *, app_dir: Path) -> workspaces.Workspace | None:
+    """The workspace around the app, if its lock file is a workspace's."""
+    workspace = workspaces.find(manager.folder, app_dir=app_dir)
+    outside = workspace is None and manager.folder != app_dir and workspaces.has_members(manager.folder)
+    if outside and manifest.needs(found.package):
+        raise BuildError(
+            f"{manager.lockfile.name} is a workspace's, and its list of workspaces does not name this app's folder",
+            code="lockfile-missing",
+            fix="name the folder in `workspaces` (or pnpm-workspace.yaml), or commit a lock file beside its package.json",
+        )
+    return workspace
 
 
 def _trace_root(app_dir: Path, *, root: Path, said: str | None) -> Path:

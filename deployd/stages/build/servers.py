@@ -134,7 +134,8 @@ def react_router(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Le
     if (app_dir / server).is_file():
         wrapped = _as_command(package, app_dir=app_dir, root=root, word=server)
         if wrapped:
-            return Left(kind="node", folder=folder, entries=wrapped)
+            hashed = {} if (app_dir / "public" / "assets").exists() else {"/assets": f"{folder}/client/assets"}
+            return Left(kind="node", folder=folder, entries=wrapped, assets=_there(app_dir, hashed))
         raise missing(
             "nothing says how the server build is served",
             looked_at=("scripts.start", "@react-router/serve", "@remix-run/serve"),

@@ -63,6 +63,11 @@ def find(root: Path, *, app_dir: Path) -> Workspace | None:
     return Workspace(root=root, app=app, needed=tuple(needed.values()), others=others)
 
 
+def has_members(root: Path) -> bool:
+    """Whether a lock file's folder is the root of a workspace with at least one package."""
+    return next(_members(root), None) is not None
+
+
 def unbuilt(workspace: Workspace) -> tuple[Member, ...]:
     """The needed members with a build script whose own entry file is not in the repository: they are built first."""
     return tuple(

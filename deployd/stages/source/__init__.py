@@ -2,8 +2,9 @@
 
 from deployd.stages.source.checkout import checkout
 from deployd.stages.source.history import History
+from deployd.stages.source.inplace import tree as in_place
 from deployd.stages.source.mirror import fetch
 from deployd.stages.source.peek import Peek, peek
 from deployd.stages.source.working import uncommitted
 
-__all__ = ["History", "Peek", "checkout", "fetch", "peek", "uncommitted"]
+__all__ = ["History", "Peek", "checkout", "fetch", "in_place", "peek", "uncommitted"]

@@ -1,0 +1,47 @@
+"""SourceTree + BuildPlan of a folder that was built before -> BuildOutput: nothing is installed, run or cleaned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployd.domain.ids import BuildId
+from deployd.domain.stages import BuildOutput
+from deployd.errors import BuildError
+from deployd.stages.build import nextapp, outcome
+from deployd.stages.build.left import read_json
+
+if TYPE_CHECKING:
+    from deployd.domain.stages import BuildPlan, SourceTree
+
+
+def take(tree: SourceTree, plan: BuildPlan) -> BuildOutput:
+    """What another machine's build left in the folder; raises BuildError when it left nothing that can be released.
+
+    Its `seconds` are 0, and `built` is the newest time of what it wrote.
+    """
+    app_dir, root = Path(tree.app_dir), Path(tree.root)
+    if plan.framework == "nextjs":
+        version = nextapp.installed(app_dir, root)
+        if version is None:
+            raise BuildError(
+                "node_modules has no `next`: the folder was built elsewhere and its packages did not come along",
+                code="prebuilt-incomplete",
+                fix="bring node_modules along with what the build wrote, or run `npm ci` there first",
+            )
+        nextapp.check(version)
+    left = outcome.find(plan, app_dir=app_dir, root=root, log=app_dir)
+    marks = [app_dir / left.folder / "BUILD_ID", *(app_dir / entry for entry in left.entries), app_dir / left.folder]
+    built = next((int(mark.stat().st_mtime) for mark in marks if mark.exists()), 0)
+    return BuildOutput(
+        root=tree.root, app_dir=tree.app_dir, plan=plan, built=built, log="", seconds=0.0, **left.fields()
+    )
+
+
+def build_id(output: BuildOutput) -> BuildId | None:
+    """The build id that Next.js was given as its deployment id, if it was one of deployd's form."""
+    manifest = read_json(Path(output.app_dir) / output.folder / "routes-manifest.json")
+    try:
+        return BuildId.parse(str(manifest.get("deploymentId") or ""))
+    except ValueError:
+        return None

@@ -1,0 +1,246 @@
+"""What a build left, from the files that builds of each kind write; and what is said when they are not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deployd.domain.artifact import StaticSite
+from deployd.domain.ids import BuildId
+from deployd.domain.stages import BuildPlan
+from deployd.errors import BuildError
+from deployd.stages.build import outcome, wrapper
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deployd.stages.build.left import Left
+
+
+def left(folder: Path, framework: str, files: Mapping[str, str], *, command: bool = True, **more: Any) -> Left:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    plan = BuildPlan(
+        framework=framework, framework_version=None, manager="npm", manager_version=None, install=(),
+        command=("npm", "run", "build") if command else (), node="22.23.3", lockfile="", lockfile_sha256="",
+        build_id=BuildId("b" + "0" * 20), **more,
+    )  # fmt: skip
+    return outcome.find(plan, app_dir=folder, root=folder, log=Path("/log"))
+
+
+def refused(folder: Path, framework: str, files: Mapping[str, str], **more: Any) -> BuildError:
+    with pytest.raises(BuildError) as caught:
+        left(folder, framework, files, **more)
+    assert caught.value.fix
+    return caught.value
+
+
+def required(**config: Any) -> str:
+    return json.dumps({"config": config, "relativeAppDir": "", "files": []})
+
+
+PACKAGE = {"package.json": "{}"}
+NEXT = PACKAGE | {".next/BUILD_ID": "x", ".next/required-server-files.json": required()}
+IMPORTS = "const next = require('next')"
+
+
+# Next.js
+
+
+@pytest.mark.parametrize(
+    ("files", "folder", "entries"),
+    [
+        (NEXT, ".next", ()),
+        (PACKAGE | {"made/BUILD_ID": "x", "made/required-server-files.json": required()}, "made", ()),
+        (PACKAGE | {"a/b/BUILD_ID": "x", "a/b/required-server-files.json": required()}, "a/b", ()),
+        (NEXT | {"server.js": IMPORTS}, ".next", ("server.js",)),
+        (NEXT | {"server.js": "nothing"}, ".next", ()),
+        (NEXT | {"server.js": IMPORTS, "package.json": '{"scripts": {"start": "next start"}}'}, ".next", ()),
+        (NEXT | {"s/x.js": IMPORTS, "package.json": '{"scripts": {"start": "node s/x"}}'}, ".next", ("s/x.js",)),
+        (NEXT | {"package.json": '{"scripts": {"start": "node .next/standalone/server.js"}}',
+                 ".next/standalone/server.js": IMPORTS}, ".next", ()),
+    ],
+)  # fmt: skip
+def test_next_with_its_own_server_or_the_apps(
+    tmp_path: Path, files: dict[str, str], folder: str, entries: tuple[str, ...]
+) -> None:
+    found = left(tmp_path, "nextjs", files)
+    assert (found.kind, found.folder, found.entries) == ("node" if entries else "next", folder, entries)
+
+
+def test_the_entry_of_deployd_toml_is_a_custom_server(tmp_path: Path) -> None:
+    assert left(tmp_path, "nextjs", NEXT | {"go.js": ""}, entry="go.js").entries == ("go.js",)
+    assert "gone.js" in refused(tmp_path, "nextjs", NEXT, entry="gone.js").what
+
+
+def test_an_export_is_a_site(tmp_path: Path) -> None:
+    config = required(output="export", trailingSlash=True, basePath="/docs")
+    found = left(
+        tmp_path,
+        "nextjs",
+        NEXT | {".next/required-server-files.json": config, "out/404.html": "", "out/_next/static/x.js": ""},
+    )
+    assert found.static == StaticSite(folder="out", trailing_slash=True, not_found="docs/404.html")
+    assert (found.kind, found.base, dict(found.assets)) == (
+        "static",
+        "docs",
+        {"/docs/_next/static": "out/_next/static"},
+    )
+
+
+def test_a_build_that_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
+    error = refused(tmp_path, "nextjs", PACKAGE | {".next/cache/x": ""})
+    assert (error.code, "build.output" in error.fix) == ("build-output-missing", True)
+    export = NEXT | {".next/required-server-files.json": required(output="export")}
+    assert "exported files" in refused(tmp_path, "nextjs", export).what
+
+
+# Sites
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "site"),
+    [
+        ({"index.html": "", "a.html": "", "404.html": ""}, {"command": False}, StaticSite(folder=".", not_found="404.html")),
+        ({"index.html": ""}, {"command": False}, StaticSite(folder=".")),
+        ({"public/index.html": ""}, {"command": False}, StaticSite(folder="public")),
+        ({"dist/index.html": "", "dist/a/index.html": ""}, {}, StaticSite(folder="dist", trailing_slash=True)),
+        ({"dist/index.html": "", "dist/a.html": "", "dist/b/index.html": ""}, {}, StaticSite(folder="dist")),
+        ({"out/index.html": "", "x/index.html": ""}, {"output": "x"}, StaticSite(folder="x")),
+        ({"dist/index.html": "", "package.json": '{"devDependencies": {"vite": "7"}}'}, {},
+         StaticSite(folder="dist", fallback="index.html")),
+        ({"dist/index.html": "", "dist/404.html": "", "package.json": '{"devDependencies": {"vite": "7"}}'}, {},
+         StaticSite(folder="dist", not_found="404.html")),
+        ({"www/index.html": "", "vite.config.js": "build: { outDir: './www' }", "dist/index.html": ""}, {},
+         StaticSite(folder="www")),
+        ({"dist/shop/browser/index.html": "", "package.json": '{"dependencies": {"@angular/core": "20"}}'}, {},
+         StaticSite(folder="dist/shop/browser", fallback="index.html")),
+        ({"build/index.html": "", "build/200.html": ""}, {}, StaticSite(folder="build", fallback="200.html")),
+    ],
+)  # fmt: skip
+def test_sites(tmp_path: Path, files: dict[str, str], more: dict[str, Any], site: StaticSite) -> None:
+    assert left(tmp_path, "static", files, **more).static == site
+
+
+def test_a_site_without_a_page_names_where_it_was_looked_for(tmp_path: Path) -> None:
+    error = refused(tmp_path, "static", PACKAGE | {"dist/app.js": ""})
+    assert error.code == "build-output-missing"
+    assert "dist" in error.what
+    assert "build.output" in error.fix
+
+
+def test_a_folder_that_is_a_link_out_of_the_app_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "index.html").write_text("")
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "dist").symlink_to("../elsewhere")
+    assert refused(tmp_path / "app", "static", PACKAGE).code == "build-output-outside"
+
+
+# Servers
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "entry", "folder"),
+    [
+        ({"package.json": '{"scripts": {"start": "node dist/main"}}', "dist/main.js": ""}, {}, "dist/main.js", "dist"),
+        ({"package.json": '{"main": "lib/x.js"}', "lib/x.js": ""}, {"command": False}, "lib/x.js", ""),
+        (PACKAGE | {"server.js": "", "index.js": ""}, {"command": False}, "server.js", ""),
+        (PACKAGE | {"server.js": "", "a.js": ""}, {"entry": "a.js"}, "a.js", ""),
+    ],
+)
+def test_plain_servers(tmp_path: Path, files: dict[str, str], more: dict[str, Any], entry: str, folder: str) -> None:
+    found = left(tmp_path, "node", files | {"public/x": "", "views/y": ""}, **more)
+    assert (found.entries, found.folder, found.include) == ((entry,), folder, ("public", "views"))
+
+
+def test_a_server_that_nothing_names(tmp_path: Path) -> None:
+    error = refused(tmp_path, "node", {"package.json": '{"scripts": {"start": "node dist/main"}}'})
+    assert "dist/main" in error.what
+    assert "build.entry" in error.fix
+    assert "scripts.start" in refused(tmp_path / "b", "node", PACKAGE).what
+
+
+def test_options_of_node_that_get_lost_are_told(tmp_path: Path) -> None:
+    files = {"package.json": '{"scripts": {"start": "node --import ./o.mjs --max-old-space-size=1 s.js"}}', "s.js": ""}
+    (warning,) = left(tmp_path, "node", files).warnings
+    assert "--import ./o.mjs:" in warning
+    assert "NODE_OPTIONS" in warning
+
+
+@pytest.mark.parametrize(
+    ("framework", "files", "entry", "assets"),
+    [
+        ("nuxt", {".output/nitro.json": '{"preset": "node-server"}', ".output/server/index.mjs": "", ".output/public/_nuxt/x": ""},
+         ".output/server/index.mjs", {"/_nuxt": ".output/public/_nuxt"}),
+        ("astro", {"dist/server/entry.mjs": "", "dist/client/_astro/x": ""}, "dist/server/entry.mjs",
+         {"/_astro": "dist/client/_astro"}),
+        ("sveltekit", {"build/index.js": "", "build/handler.js": ""}, "build/index.js", {}),
+        ("sveltekit", {"made/index.js": "", "made/handler.js": "", "svelte.config.js": "adapter({ out: 'made' })"}, "made/index.js", {}),
+        ("react-router", PACKAGE | {"server.js": "", "package.json": '{"scripts": {"start": "node server.js"}}',
+                                    "build/server/index.js": ""}, "server.js", {}),
+    ],
+)  # fmt: skip
+def test_frameworks_with_a_server(
+    tmp_path: Path, framework: str, files: dict[str, str], entry: str, assets: dict[str, str]
+) -> None:
+    found = left(tmp_path, framework, files)
+    assert (found.kind, found.entries, dict(found.assets)) == ("node", (entry,), assets)
+
+
+@pytest.mark.parametrize(
+    ("framework", "files", "site"),
+    [
+        ("nuxt", {".output/public/index.html": "", ".output/public/a/index.html": "", ".output/public/200.html": ""},
+         StaticSite(folder=".output/public", fallback="200.html")),
+        ("astro", {"dist/index.html": "", "dist/a/index.html": ""}, StaticSite(folder="dist", trailing_slash=True)),
+        ("astro", {"dist/index.html": "", "dist/a/index.html": "", "astro.config.mjs": "trailingSlash: 'never'"},
+         StaticSite(folder="dist")),
+        ("sveltekit", {"build/index.html": "", "build/a.html": ""}, StaticSite(folder="build")),
+        ("react-router", PACKAGE | {"build/client/index.html": ""}, StaticSite(folder="build/client", fallback="index.html")),
+    ],
+)  # fmt: skip
+def test_frameworks_that_left_pages(tmp_path: Path, framework: str, files: dict[str, str], site: StaticSite) -> None:
+    assert left(tmp_path, framework, files).static == site
+
+
+@pytest.mark.parametrize(
+    ("framework", "files", "fix"),
+    [
+        ("nuxt", {".output/nitro.json": '{"preset": "vercel"}'}, "node-server"),
+        ("astro", {"dist/server/entry.mjs": "", "astro.config.mjs": "node({ mode: 'middleware' })"}, "standalone"),
+        ("astro", {".vercel/output/x": ""}, "@astrojs/node"),
+        ("sveltekit", {".svelte-kit/output/x": ""}, "adapter-node"),
+    ],
+)
+def test_other_platforms_adapters_are_named_with_the_way_out(
+    tmp_path: Path, framework: str, files: dict[str, str], fix: str
+) -> None:
+    error = refused(tmp_path, framework, files)
+    assert (error.code, fix in error.fix) == ("adapter-unsupported", True)
+
+
+def test_a_server_that_is_a_packages_command_gets_a_file_that_starts_it(tmp_path: Path) -> None:
+    files = {
+        "package.json": '{"scripts": {"start": "react-router-serve ./build/server/index.js"}}',
+        "build/server/index.js": "",
+        "node_modules/@react-router/serve/package.json": '{"bin": {"react-router-serve": "bin.js"}}',
+        "node_modules/@react-router/serve/bin.js": "",
+    }
+    found = left(tmp_path, "react-router", files)
+    assert found.entries == (wrapper.NAME, "node_modules/@react-router/serve/bin.js", "build/server/index.js")
+    text = (tmp_path / wrapper.NAME).read_text()
+    assert '"node_modules/@react-router/serve/bin.js"), "./build/server/index.js")' in text
+    (tmp_path / "node_modules/@react-router/serve/package.json").unlink()
+    assert refused(tmp_path, "react-router", {}).code == "build-output-missing"
+
+
+def test_in_a_monorepo_the_server_runs_in_its_own_folder(tmp_path: Path) -> None:
+    files = PACKAGE | {"server.js": "", "sub/x": ""}
+    found = left(tmp_path, "node", files, trace_root=str(tmp_path.parent))
+    assert found.entries == (wrapper.NAME, "server.js")
+    assert "process.chdir(__dirname)" in (tmp_path / wrapper.NAME).read_text()
