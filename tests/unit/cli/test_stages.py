@@ -21,7 +21,7 @@ def stages(monkeypatch, app, tmp_path):
     seen = SimpleNamespace(builds=[], variables={}, kept=0, fail=None)
     (app / "server.js").write_text("1\n")
 
-    def plan(source, _options, *, app, environment, variables):
+    def plan(source, _options, *, variables, **_others):
         seen.variables = dict(variables)
         return BuildPlan(
             framework="nextjs",
@@ -50,7 +50,7 @@ def stages(monkeypatch, app, tmp_path):
         link = TracedFile(path="a/link", source=server.source, size=0, symlink="b/x.js")
         return FileSet(root=output.root, entry="server.js", files=(deep, link, server), warnings=("left out: .env",))
 
-    def keep_install(_output, *, caches):
+    def keep_install(_output, **_others):
         seen.kept += 1
 
     monkeypatch.setattr(build_stage, "plan", plan)
