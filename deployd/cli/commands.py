@@ -71,6 +71,12 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Daemon": {
         "serve": _entry("serve:serve", "Run the daemon: pushes, schedules, an API"),
         "app": _entry("apps:apps", "Apps that the daemon releases by itself: add, list, remove"),
+        "hook": _entry("hook:hooks", "Webhooks: show, rotate, deliveries"),
+        "forge": _entry("forge:forges", "Forges' tokens, for commit statuses and comments: set, list, remove"),
+        "preview": _entry("preview:previews", "Previews of pull requests: list, approve, remove"),
+        "key": _entry("key:keys", "SSH keys that may push here: add, list, remove"),
+        "notify": _entry("notify:targets", "Who is told: add, list, remove, test"),
+        "git-receive": _entry("gitreceive:git_receive", "Take a push over SSH", hidden=True),
         "token": _entry("tokens:tokens", "Tokens for the API: create, list, revoke"),
         "login": _entry("serve:login", "Let every command go to a daemon elsewhere"),
         "logout": _entry("serve:logout", "Forget that daemon"),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from deployd.domain.secret import Secret
     from deployd.paths import StatePaths
     from deployd.remote.agenda import RemoteAgenda
+    from deployd.remote.pushes import RemotePushes
     from deployd.rollouts.wishes import LogLine, Status, Wish
     from deployd.store import Store
 
@@ -113,6 +114,13 @@ class RemoteClient(Client):
         from deployd.remote.agenda import RemoteAgenda
 
         return RemoteAgenda(self, self._link)
+
+    @property
+    def pushes(self) -> RemotePushes:
+        """Webhooks, forges, notifications, keys and previews."""
+        from deployd.remote.pushes import RemotePushes
+
+        return RemotePushes(self._link)
 
     def resume(self, *, report: Report, cancel: threading.Event) -> list[RolloutResult]:
         """Nothing: the daemon has settled what was interrupted when it started."""

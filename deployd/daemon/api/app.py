@@ -22,6 +22,7 @@ from deployd.daemon.api import (
     hooks,
     places,
     problems,
+    pushes,
     recording,
     registry,
     rollouts,
@@ -39,6 +40,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     registry.router,
     tokens.router,
     hooks.router,
+    pushes.router,
     schedules.router,
     health.router,
 )

@@ -1,0 +1,85 @@
+"""`deployd hook`: an app's webhook: its address, its secret, and what forges sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployd.cli.context import parse_id
+from deployd.cli.render import clean
+from deployd.cli.status import ago
+from deployd.cli.verbs import Noun
+from deployd.domain.ids import AppName
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from deployd.cli.context import Cli
+
+hooks = Noun("hook", "Webhooks: a push to GitHub, GitLab, Bitbucket, Gitea or Forgejo starts a release")
+
+_App = Annotated[str, typer.Argument(metavar="APP", help="The app's name.")]
+_WHERE = (
+    ("GitHub", "Settings, Webhooks, Add: content type application/json; events: pushes, pull requests"),
+    ("GitLab", "Settings, Webhooks: as secret token; triggers: push, tag push, merge request events"),
+    ("Bitbucket", "Repository settings, Webhooks: as secret; triggers: push, pull request created/updated/merged"),
+    ("Gitea, Forgejo", "Settings, Webhooks, Add: method POST, application/json; events: push, pull request"),
+)
+
+
+@hooks.verb("show", example="deployd hook show shop")
+def show(cli: Cli, app: _App) -> None:
+    """Show where the forge sends its deliveries; the first time with a fresh secret, which is shown once."""
+    _tell(cli, cli.daemon.pushes.hook(parse_id(AppName.parse, app, flag="APP"), rotate=False))
+
+
+@hooks.verb("rotate", example="deployd hook rotate shop")
+def rotate(cli: Cli, app: _App) -> None:
+    """Make a new secret; from now on deliveries that are signed with the old one are refused."""
+    cli.confirm(f"Deliveries for {app} are refused until the forge has the new secret. Go on?")
+    _tell(cli, cli.daemon.pushes.hook(parse_id(AppName.parse, app, flag="APP"), rotate=True))
+
+
+@hooks.verb("deliveries", example="deployd hook deliveries shop")
+def deliveries(
+    cli: Cli,
+    app: _App,
+    *,
+    count: Annotated[int, typer.Option("-n", metavar="N", min=1, max=500, help="How many.")] = 20,
+) -> None:
+    """List what forges sent, newest first: what it started, or why it started nothing."""
+    found = cli.daemon.pushes.deliveries(parse_id(AppName.parse, app, flag="APP"), limit=count)
+    if cli.options.json:
+        cli.out.document(found)
+        return
+    if not found:
+        cli.out.line(f"no delivery for {app} came yet")
+        cli.out.next(f"deployd hook show {app}", "deployd audit")
+        return
+    rows = [
+        (
+            ago(one["received"]),
+            one["forge"],
+            str(one["event"]),
+            ", ".join(one["rollouts"]) or clean(one["reason"] or ""),
+        )
+        for one in found
+    ]
+    cli.out.table(("CAME", "FROM", "WHAT", "STARTED"), rows)
+
+
+def _tell(cli: Cli, found: dict[str, Any]) -> None:
+    if cli.options.json:
+        cli.out.document(found)
+        return
+    pairs = [("url", found["url"] if found["complete"] else f"https://THIS-MACHINE{found['url']}")]
+    pairs.append(("secret", found["secret"] or f"set {ago(found['since'])}; it is not shown again"))
+    cli.out.pairs(pairs)
+    if found["secret"]:
+        cli.out.note("the secret is shown this once; paste both on the forge:")
+        cli.out.pairs(_WHERE)
+    else:
+        cli.out.next(f"deployd hook rotate {found['app']}", f"deployd hook deliveries {found['app']}")
+    if not found["complete"]:
+        cli.out.warn("set `public_url` in the daemon's configuration, and the address is whole")
