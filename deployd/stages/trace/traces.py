@@ -117,10 +117,13 @@ def edge(dist: Path) -> tuple[set[str], list[str]]:
 
 
 def static_traces(dist: Path) -> set[str]:
-    """The traces of pages that were rendered once for all, and so need no code: the standalone tree has it not."""
+    """The traces of pages that were rendered once for all, and so need no code: the standalone tree has it not.
+
+    Nor has it that of the App Router's error page, where there is a Pages Router with one of its own.
+    """
     pages = manifests.read(dist / "server" / "pages-manifest.json")
     static = {f"server/{file.removesuffix('.html')}.js.nft.json" for file in pages.values() if file.endswith(".html")}
-    return static | {"server/app/_global-error/page.js.nft.json"}
+    return static | ({"server/app/_global-error/page.js.nft.json"} if "/_app" in pages else set())
 
 
 def _routes(name: str) -> tuple[str, ...]:

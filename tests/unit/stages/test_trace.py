@@ -114,7 +114,9 @@ def test_a_traced_file_that_next_did_not_copy_is_added_and_told(built: Built) ->
 
 def test_the_code_of_a_static_page_is_not_missed(built: Built) -> None:
     built.write(built.dist / "server/chunks/only-static.js", "x")
-    built.json(built.dist / "server/pages-manifest.json", {"/legacy": "pages/legacy.html", "/ssr": "pages/ssr.js"})
+    built.json(built.dist / "server/pages-manifest.json", {
+        "/_app": "pages/_app.js", "/legacy": "pages/legacy.html", "/ssr": "pages/ssr.js",
+    })  # fmt: skip
     for page in ("pages/legacy.js", "app/_global-error/page.js"):
         depth = "../" * page.count("/")
         built.json(built.dist / f"server/{page}.nft.json", {"files": [f"{depth}chunks/only-static.js"]})
