@@ -9,7 +9,7 @@ leave by `os._exit`; `sys.exit` would wait for them, and finish what was cancell
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from deployd.errors import NotFoundError
 
@@ -230,6 +230,28 @@ class Client:
     def rollout_by_id(self, rollout: RolloutId) -> RolloutRecord:
         """One rollout; raises NotFoundError."""
         return self.store.rollouts.get(rollout)
+
+    def waiting(self, app: AppName | None = None, environment: EnvironmentName | None = None) -> list[dict[str, Any]]:
+        """What waits in a daemon's queue; without a daemon there is none that would take it out."""
+        del app, environment
+        return []
+
+    def story(self, rollout: RolloutId) -> dict[str, Any]:
+        """One rollout as JSON: `rollout`, `steps`, `ask` (what it was in the queue, or None); raises NotFoundError."""
+        from dataclasses import asdict
+
+        from deployd.rollouts.story import story
+
+        found, ask = self.store.rollouts.find(rollout), self.store.queue.find(rollout)
+        if found is None and ask is None:
+            self.store.rollouts.get(rollout)
+        return {
+            "rollout": {name: one for name, one in asdict(found).items() if name not in {"wish", "owner"}}
+            if found
+            else None,
+            "steps": [step.to_json() for step in story(self.store.events.of(rollout))],
+            "ask": ask.to_json() if ask else None,
+        }
 
     def is_unconfirmed(self, rollout: RolloutId) -> bool:
         """Whether a release goes back by itself unless somebody confirms it."""

@@ -62,8 +62,18 @@ def releases(
 
 
 @verb(example="deployd show k2x7")
-def show(cli: Cli, release: _RELEASE) -> None:
-    """Show everything about one release."""
+def show(
+    cli: Cli,
+    release: Annotated[
+        str, typer.Argument(metavar="RELEASE|ROLLOUT", help="A release id (or its last part), or the id of a rollout.")
+    ],
+) -> None:
+    """Show everything about one release; of a rollout each step, host and duration, and why it ended so."""
+    if release.startswith("r-"):
+        from deployd.cli.story import show_rollout
+
+        show_rollout(cli, cli.rollout_id(release))
+        return
     found = cli.client.release_by_id(cli.release_id(release))
     app, environment = cli.where
     current, previous = live_order(cli.client.releases(app, environment))

@@ -10,6 +10,7 @@ from deployd.cli import running
 from deployd.cli.outcome import conclude_all
 from deployd.cli.render import clean
 from deployd.cli.status import ago
+from deployd.cli.story import why
 from deployd.cli.verbs import verb
 
 if TYPE_CHECKING:
@@ -25,15 +26,28 @@ def rollouts(
     """List releases and rollbacks as they were done: by whom, when, and how each ended."""
     app, environment = cli.where
     found = cli.client.rollouts(app, environment, limit=count)
+    waiting = cli.client.waiting(app, environment)
     if cli.options.json:
-        cli.out.document([rollout.to_json() for rollout in found])
+        cli.out.document([*waiting[::-1], *(rollout.to_json() for rollout in found)])
         return
-    if not found:
+    if not found and not waiting:
         cli.out.line(f"nothing was rolled out to {app} {environment} yet")
         return
     cli.out.table(
         ("ROLLOUT", "WHAT", "RELEASE", "STATE", "BEGAN", "BY", "WHY"),
         [
+            (
+                one["id"],
+                one["kind"],
+                "-",
+                cli.out.paint("waiting", "cyan"),
+                ago(one["created"]),
+                clean(one["who"]),
+                clean(one["reason"] or ""),
+            )
+            for one in waiting[::-1]
+        ]
+        + [
             (
                 str(row.id),
                 row.kind,
@@ -41,7 +55,7 @@ def rollouts(
                 cli.out.paint(row.outcome or row.state, _STYLES.get(row.outcome or "", "cyan")),
                 ago(row.created),
                 clean(row.who),
-                clean(str((row.error or {}).get("what") or "")),
+                clean(why(row.error)),
             )
             for row in found
         ],

@@ -117,6 +117,8 @@ class FakeClient:
     mixed: bool = False
     uncommitted: list[str] = field(default_factory=list)
     pinned: Pin | None = None
+    in_queue: list[dict[str, Any]] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
     waits: threading.Event | None = None
     used_engine: bool = False
 
@@ -253,6 +255,13 @@ class FakeClient:
 
     def release_by_id(self, release: ReleaseId) -> Release:
         return next(one for one in self.made if one.id == release)
+
+    def story(self, rollout: str) -> dict[str, Any]:
+        del rollout
+        return self.told
+
+    def waiting(self, app: Any = None, environment: Any = None) -> list[dict[str, Any]]:
+        return self.in_queue
 
     def rollouts(self, app: Any = None, environment: Any = None, *, limit: int = 20) -> tuple[RolloutRecord, ...]:
         shown = {

@@ -172,7 +172,24 @@ def test_a_daemons_address_is_not_ignored_silently(deployd, app, monkeypatch):
     done = deployd("status")
 
     assert done.exit == 2
-    assert "names a daemon" in done.err
+    assert "there is no token for the daemon at https://deployd.example" in done.err
+    assert "deployd login https://deployd.example" in done.err
+
+
+def test_a_token_goes_nowhere_unencrypted(deployd, app, monkeypatch):
+    monkeypatch.setenv("DEPLOYD_URL", "http://deployd.example")
+    monkeypatch.setenv("DEPLOYD_TOKEN", "dpl_secret")
+    done = deployd("status")
+
+    assert done.exit == 2
+    assert "not encrypted" in done.err
+    assert "dpl_secret" not in done.err
+
+
+def test_what_only_a_daemon_does_says_so(deployd, app):
+    for words in (("app", "list"), ("token", "list"), ("audit",), ("release", "--detach")):
+        done = deployd(*words)
+        assert (done.exit, "daemon-needed" in done.err) == (2, True), words
 
 
 def test_docs_prints_sections_offline(deployd, tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from deployd.rollouts.wishes import Outcome
 R1 = "20261120-101530-aaaaaaa-aaaa"
 R2 = "20261121-101530-3fa9c01-k2x7"
 ROLLOUT = "r-20261121-101530-k2x7ab"
+NOW = "2026-11-21T10:15:30.000Z"
 
 
 class Terminal(io.StringIO):
@@ -303,3 +304,27 @@ def test_every_event_can_be_drawn_with_nothing_in_it():
             for event in Event:
                 view(event)
                 view(event, host="web1", stage="ship", files=None, removed=[], status="x", hosts=[{"name": "web1"}])
+
+
+def test_what_waits_is_listed_with_its_reason_and_a_rollout_is_shown_step_by_step(deployd, app, client):
+    asked = {
+        "id": ROLLOUT, "kind": "release", "created": NOW, "who": "a push", "reason": "rollout r-1 runs", "cause": "push",
+        "branch": "main", "app": "shop", "environment": "production", "outcome": None, "state": "waiting",
+        "finished": None, "error": None,
+    }  # fmt: skip
+    client.in_queue = [asked]
+    listed = deployd("rollouts").out
+    assert "waiting" in listed
+    assert "rollout r-1 runs" in listed
+
+    happening = {"time": NOW, "event": "release_prepared", "host": "web1", "fields": {"seconds": 0.2}}
+    error = {"class": "ProbeError", "fields": {"what": "it answered 500", "host": "web2"}}
+    client.told = {
+        "ask": asked,
+        "rollout": {**asked, "release": R1, "outcome": "failed", "error": error, "superseded_by": None},
+        "steps": [{"name": "prepare", "began": NOW, "seconds": 1.5, "ok": False, "happenings": [happening]}],
+    }
+    shown = deployd("show", ROLLOUT).out
+    for word in ("prepare", "1.5 s", "web1", "release prepared, seconds 0.2", "web2: it answered 500", "push main"):
+        assert word in shown
+    assert json.loads(deployd("show", ROLLOUT, "--json").out)["rollout"]["release"] == R1
