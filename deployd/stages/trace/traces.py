@@ -133,7 +133,7 @@ def _routes(name: str) -> tuple[str, ...]:
         return (SERVER,)
     if page.startswith("server/app/"):
         route = _GROUP.sub("", "/" + page.removeprefix("server/app/").rpartition("/")[0])
-        return (route or "/", f"/app{route}")
+        return (route or "/", f"/app{route}".rstrip("/"))
     if page.startswith("server/pages/"):
         route = "/" + page.removeprefix("server/pages/")
         return ("/", route) if route == "/index" else (route.removesuffix("/index"), route)
