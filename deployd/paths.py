@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,3 +104,17 @@ class StatePaths:
         for folder in (self.root, self.root / "ssh", *inner):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self
+
+    def hand_over(self) -> None:
+        """Give what root made in another user's state folder to that user, so that the daemon can use it."""
+        if os.geteuid() != 0 or not self.root.is_dir():
+            return
+        owner = self.root.stat()
+        if owner.st_uid == 0:
+            return
+        for folder, folders, files in os.walk(self.root):
+            for name in (*folders, *files):
+                path = f"{folder}/{name}"
+                with suppress(FileNotFoundError):
+                    if os.lstat(path).st_uid == 0:
+                        os.lchown(path, owner.st_uid, owner.st_gid)

@@ -138,8 +138,11 @@ class Cli:
 
     def close(self) -> None:
         """Close the client, when one was made and its engine does not run."""
-        if self._client is not None and not self._client.used_engine:
+        if self._client is None:
+            return
+        if not self._client.used_engine:
             self._client.close()
+        self.paths.hand_over()
 
     @property
     def app_dir(self) -> Path:
