@@ -375,6 +375,12 @@ RUN = Section(
             example='"30s"',
             help="How long an old process may finish what it has, after the flip.",
         ),
+        Key(
+            name="body_limit",
+            kind=SIZE,
+            example='"10M"',
+            help="The largest request body that reaches the app; a larger one gets 413. Without it: none.",
+        ),
     ),
 )
 KEEP = Section(

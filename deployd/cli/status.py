@@ -105,7 +105,7 @@ def _draw(cli: Cli, found: Status) -> None:
             host.address,
             str(host.release or "-"),
             out.paint(host.state, _STATES.get(host.state, "yellow")),
-            f"{host.instances}/{host.wanted}",
+            "static" if host.state == "live" and not host.wanted else f"{host.instances}/{host.wanted}",
             host.url or "",
         )
         for host in found.hosts

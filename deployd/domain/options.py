@@ -76,12 +76,14 @@ class Run:
     """How the server process runs on a host. `drain` is how long an old process may finish what it has.
 
     `warm` is how long the release before stays started, so that going back needs no start-up; 0 stops it at once.
+    `body_limit` is the largest request body in bytes that the web server lets through.
     """
 
     instances: int | Literal["cores"] = 1
     memory: int | None = None
     drain: float = 30.0
     warm: float = 600.0
+    body_limit: int | None = None
     domains: tuple[str, ...] = ()
     port: int = 80
 

@@ -265,19 +265,28 @@ class Helper:
         stderr: BinaryIO,
         cancel: threading.Event | None = None,
     ) -> int:
-        """Run a command in the current release's environment, as the app's user; returns its exit code."""
+        """Run a command in the current release's environment, as the app's user; returns its exit code.
+
+        Raises HostError when the host refuses to run it.
+        """
         stream = self.transport.open(verbs.execute(app, environment, argv))
         try:
             if stdin is None:
                 stream.end_input()
             else:
                 threading.Thread(target=_feed, args=(stdin, stream), daemon=True, name=f"exec-{self.name}").start()
+            output = refusals.Output(stdout)  # a refusal comes in place of the command's output
             for name, data in stream.chunks(cancel=cancel):
-                target = stdout if name == "stdout" else stderr
-                target.write(data)
-                target.flush()
+                if name == "stdout":
+                    output.write(data)
+                else:
+                    stderr.write(data)
+                    stderr.flush()
             if stream.exit == UNKNOWN:
                 raise self._lost(("exec", app, environment))
+            refused = output.end(stream.exit)
+            if refused:
+                raise refusals.refusal(refused, host=self.name)
             return stream.exit
         finally:
             stream.close()

@@ -10,12 +10,17 @@ from deployd.hosts import causes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import BinaryIO
 
     from deployd.domain.ids import HostName
 
 _CLASSES: Mapping[str, type[HostError]] = {"lock-held": HostLockedError, "probe-failed": ProbeError}
 NOTHING_LIVE = "nothing: no release was live there yet"
 _NOT_FOUND = 127
+_REFUSAL = b'{"ok":false,"code":"'
+_FIELDS = {"ok", "code", "what", "fix", "details", "live"}
+_REFUSED = (1, 126)  # the helper's own exit codes
+_LONGEST = 100_000
 
 
 def refusal(data: Mapping[str, Any], *, host: HostName) -> HostError:
@@ -98,3 +103,36 @@ def render(details: object) -> str | None:
 
 def _value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+class Output:
+    """Passes a command's output on, and holds back what may be the helper's refusal in its place."""
+
+    def __init__(self, to: BinaryIO) -> None:
+        self._to = to
+        self._held: bytearray | None = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """More of the output."""
+        if self._held is not None:
+            self._held += data
+            size = min(len(self._held), len(_REFUSAL))
+            if self._held[:size] == _REFUSAL[:size] and len(self._held) < _LONGEST:
+                return
+            data, self._held = bytes(self._held), None
+        self._to.write(data)
+        self._to.flush()
+
+    def end(self, exit_code: int) -> Mapping[str, Any] | None:
+        """The refusal if it was one; otherwise what was held back goes out now."""
+        held, self._held = bytes(self._held or b""), None
+        try:
+            found = json.loads(held) if exit_code in _REFUSED else None
+        except ValueError:
+            found = None
+        if isinstance(found, dict) and set(found) == _FIELDS:
+            return found
+        if held:
+            self._to.write(held)
+            self._to.flush()
+        return None

@@ -173,4 +173,5 @@ def run_document(run: Run) -> dict[str, Any]:
         "drain": run.drain,
         "domains": list(run.domains),
         "port": run.port,
+        **({"body": run.body_limit} if run.body_limit else {}),
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from deployd.domain.artifact import StaticSite
 from deployd.domain.stages import FileSet, TracedFile
 from deployd.stages import package
 
@@ -59,8 +60,6 @@ class App:
 def make(app: App, *, into: Path) -> Path:
     """Write an artifact file for `app`; returns its path."""
     root = into / f"app-{app.version}"
-    (root / "public").mkdir(parents=True, exist_ok=True)
-    (root / "assets").mkdir(exist_ok=True)
     contents = {
         "server.js": SERVER % {"version": app.version, "before": app.before, "health": app.health},
         "public/robots.txt": f"# {app.version}\n",
@@ -68,20 +67,42 @@ def make(app: App, *, into: Path) -> Path:
         "assets/[slug].js": "console.log('slug')",
     }
     contents |= {f"lib/{n // 100}/{n}.js": f"module.exports = {n}; // {'x' * (n % 500)}" for n in range(app.files)}
+    return pack(
+        root, contents, writable={"cache": ".cache"}, assets={"/_next/static": "assets"}, public={"/": "public"}
+    )
+
+
+def make_site(version: str, *, into: Path) -> Path:
+    """Write an artifact file for a static site of a few pages; returns its path."""
+    contents = {
+        "site/index.html": f"version {version}\n",
+        "site/about.html": f"about {version}" + " and more" * 300,
+        "site/404.html": f"nothing {version}",
+        f"site/assets/app-{version}.js": f"console.log({version!r})",
+    }
+    return pack(
+        into / f"site-{version}",
+        contents,
+        entry="",
+        assets={"/assets": "site/assets"},
+        static=StaticSite(folder="site", not_found="404.html"),
+    )
+
+
+def pack(root: Path, contents: dict[str, str], *, entry: str = "server.js", **fields: Any) -> Path:
+    """Write files below `root`, and beside it an artifact file of them; returns its path."""
     for path, text in contents.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
     files = FileSet(
         root=str(root),
-        entry="server.js",
+        entry=entry,
         files=tuple(
             TracedFile(path=path, source=str(root / path), size=len(text)) for path, text in sorted(contents.items())
         ),
-        writable={"cache": ".cache"},
-        assets={"/_next/static": "assets"},
-        public={"/": "public"},
+        **fields,
     )
-    artifact = package.package(files, built=1_700_000_000, artifacts=into / "artifacts")
-    target = into / f"app-{app.version}.tar.gz"
-    package.export(into / "artifacts", artifact.name, to=target)
+    artifact = package.package(files, built=1_700_000_000, artifacts=root.parent / "artifacts")
+    target = root.with_name(root.name + ".tar.gz")
+    package.export(root.parent / "artifacts", artifact.name, to=target)
     return target

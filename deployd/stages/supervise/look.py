@@ -22,8 +22,8 @@ _HTTP = 80
 class HostStatus:
     """An app in an environment on one host.
 
-    `state` is `live` (all wanted instances run), `degraded` (some), `down` (none), `empty` (no release yet),
-    `unreachable`, or `failed` (the host answered with an error).
+    `state` is `live` (all wanted instances run; a static site wants none), `degraded` (some), `down` (none), `empty`
+    (no release yet), `unreachable`, or `failed` (the host answered with an error).
     """
 
     name: HostName
@@ -59,7 +59,7 @@ def _status(name: HostName, address: str, outcome: AppStatus | HostError) -> Hos
             error=outcome,
         )
     current = outcome.release(outcome.current) if outcome.current else None
-    running, wanted = (current.running, current.wanted) if current else (0, 0)
+    running, wanted = (current.running, current.wanted) if current else (0, 1 if outcome.current else 0)
     return HostStatus(
         name=name,
         address=address,
@@ -77,9 +77,9 @@ def _status(name: HostName, address: str, outcome: AppStatus | HostError) -> Hos
 def _state(current: ReleaseId | None, *, running: int, wanted: int) -> State:
     if current is None:
         return "empty"
-    if running == 0:
-        return "down"
-    return "live" if running >= wanted else "degraded"
+    if running >= wanted:
+        return "live"
+    return "degraded" if running else "down"
 
 
 def _url(address: str, found: AppStatus) -> str:

@@ -73,6 +73,7 @@ def test_documents_have_what_the_options_say() -> None:
         "domains": ["a.test"],
         "port": 81,
     }
+    assert verbs.run_document(Run(body_limit=1 << 20))["body"] == 1 << 20
     document = verbs.probe_document(Probe(path="/health", status=(200,), warm=("/a",), host="a.test"))
     assert (document["path"], document["status"], document["warm"], document["host"]) == (
         "/health", [200], ["/a"], "a.test",
