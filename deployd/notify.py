@@ -6,6 +6,7 @@ The services' addresses hold passwords: they are secrets, and no log line of our
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -57,7 +58,9 @@ def _plugin(address: Secret) -> NotifyBase:
 
     logging.getLogger("apprise").disabled = True  # its lines may hold an address
     try:
-        plugin = apprise.Apprise.instantiate(address.reveal(), suppress_exceptions=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of modules that its plugins import
+            plugin = apprise.Apprise.instantiate(address.reveal(), suppress_exceptions=False)
     except Exception:  # noqa: BLE001 - its text holds the address
         plugin = None
     if plugin is None:
