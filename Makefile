@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. Both set up what they need on a bare Debian machine, as root.
-.PHONY: help setup demo test check unit contract build-tests lab faults bench clean distclean lock
+.PHONY: help setup demo test check unit contract build-tests lab faults test-matrix bench clean distclean lock
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  \1\t/' | expand -t 14
@@ -27,6 +27,9 @@ build-tests: setup  ## real npm installs and builds
 
 lab: setup  ## real servers
 	@scripts/test lab
+
+test-matrix: setup  ## real apps of every framework, Next.js line and package manager; not part of `make test`
+	@scripts/test matrix
 
 faults: setup  ## kill -9 at each step
 	@scripts/test faults

@@ -103,9 +103,9 @@ def _detected(folder: Path) -> tuple[str | None, str | None, str | None]:
         detected: Any = framework.detect(folder)
     except DeploydError as error:
         return None, None, f"{error.what}: {error.fix}"
-    names = {"nextjs": "Next.js", "node": "Node.js", "static": "static files"}
-    parts = (names.get(detected.framework, detected.framework), detected.version)
-    return " ".join(str(part) for part in parts if part), detected.health, None
+    name = " ".join(part for part in (detected.tool, detected.version) if part)
+    how = {"static": "pages, served without a process", "node": "a Node.js server"}.get(detected.framework)
+    return f"{name}: {how}" if how else name, detected.health, None
 
 
 def _branch(folder: Path) -> str:

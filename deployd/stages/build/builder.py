@@ -4,7 +4,6 @@ one failed.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -17,7 +16,8 @@ from deployd.domain.events import Event, Report, quiet
 from deployd.domain.stages import BuildOutput, BuildPlan, SourceTree
 from deployd.errors import BuildError, CommandError
 from deployd.stages.build import cache, frameworkcache, installs, limits, nextapp, outcome, told
-from deployd.stages.build.environment import Redactor, build_environment
+from deployd.stages.build.buildlog import logged
+from deployd.stages.build.environment import build_environment
 from deployd.stages.build.ground import ground as ground_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from deployd.stages.build.ground import Ground
 
 _TOLD_LINES = 30
+_REMEMBERED = 20_000
 _TELLING = re.compile(r"error|failed|cannot find|not found|unexpected|ERR!|\u2a2f|\u2716|ELIFECYCLE", re.IGNORECASE)
 _HINTS = (
     (
@@ -82,7 +83,7 @@ def build(
         ground_of(
             root=Path(source.root), zone=zone, node=node, tools=tools, hidden=hidden, contained=contained
         ) as ground,
-        _logged(log, variables=clear, report=report) as on_line,
+        logged(log, variables=clear, report=report) as on_line,
     ):
         runner = _Runner(
             env=build_environment(
@@ -200,6 +201,8 @@ class _Runner:
 
         def on_line(line: str) -> None:
             told.append(self._on_line(line))
+            if len(told) > _REMEMBERED:  # the first ones tell where an error began, the last ones how it ended
+                del told[_REMEMBERED // 2 : _REMEMBERED // 2 + _REMEMBERED // 4]
 
         contained = self._ground.argv(argv, cwd=cwd)
         words, warning = limits.limited(contained, memory=self._options.memory, cpus=self._options.cpus)
@@ -235,23 +238,6 @@ class _Runner:
         # with NODE_ENV=production an install leaves out what the build needs (TypeScript, say)
         env = {name: value for name, value in self._env.items() if name != "NODE_ENV"}
         return env | ({"NODE_ENV": "production"} if production else {})
-
-
-@contextmanager
-def _logged(log: Path, *, variables: Mapping[str, str], report: Report) -> Iterator[Callable[[str], str]]:
-    redact = Redactor(variables)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8", errors="replace") as out:  # noqa: PTH123 - a descriptor
-
-        def on_line(line: str) -> str:
-            clean = redact(line)
-            out.write(clean + "\n")
-            out.flush()
-            report(Event.BUILD_OUTPUT, line=clean)
-            return clean
-
-        yield on_line
 
 
 def telling(lines: Sequence[str]) -> str | None:

@@ -94,7 +94,7 @@ def _workspace(manager: packages.Manager, found: framework.Detected, *, app_dir:
         raise BuildError(
             f"{manager.lockfile.name} is a workspace's, and its list of workspaces does not name this app's folder",
             code="lockfile-missing",
-            fix="name the folder in `workspaces` (or pnpm-workspace.yaml), or commit a lock file beside its package.json",
+            fix="name it in `workspaces` (or pnpm-workspace.yaml), or commit a lock file beside its package.json",
         )
     return workspace
 

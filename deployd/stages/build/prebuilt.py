@@ -40,8 +40,10 @@ def take(tree: SourceTree, plan: BuildPlan) -> BuildOutput:
 
 def build_id(output: BuildOutput) -> BuildId | None:
     """The build id that Next.js was given as its deployment id, if it was one of deployd's form."""
-    manifest = read_json(Path(output.app_dir) / output.folder / "routes-manifest.json")
+    dist = Path(output.app_dir) / output.folder
+    config = read_json(dist / "required-server-files.json").get("config") or {}
+    told = read_json(dist / "routes-manifest.json").get("deploymentId") or config.get("deploymentId")
     try:
-        return BuildId.parse(str(manifest.get("deploymentId") or ""))
+        return BuildId.parse(str(told or ""))
     except ValueError:
         return None
