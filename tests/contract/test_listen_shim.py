@@ -229,3 +229,35 @@ def test_the_current_release_does_not_yield_when_it_starts_again(serve: Callable
     served = serve(DEPLOYD_CURRENT=str(current), DEPLOYD_RELEASE="new")
     assert served.get()[0] == 200
     assert niceness(served.process.pid) == {"0"}
+
+
+ASKS_ITSELF = """
+server.on("listening", async () => {
+  for (const host of ["localhost", "127.0.0.1"]) {
+    console.log("fetched", await (await fetch(`http://${host}:3000/`)).text());
+    await new Promise((done) => http.get({ host, port: 3000 }, (answer) => {
+      console.log("got", answer.statusCode);
+      answer.resume().on("end", done);
+    }));
+  }
+  await fetch("http://localhost:3001/").catch((error) => console.log("other", error.cause.code));
+});
+server.listen(3000);
+"""
+
+
+def test_a_server_that_asks_itself_by_tcp_gets_its_own_answer(serve: Callable[..., Served], tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    served = serve(listen=ASKS_ITSELF, TMPDIR=str(tmp_path / "tmp"))
+    deadline = time.monotonic() + 10
+    while "other" not in served.output() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    assert served.output().splitlines() == [
+        "fetched hello 127.0.0.1", "got 200", "fetched hello 127.0.0.1", "got 200", "other ECONNREFUSED",
+    ]  # fmt: skip
+    begun = time.monotonic()
+    served.process.send_signal(signal.SIGTERM)
+    served.process.wait(timeout=20)
+    assert time.monotonic() - begun < 5  # its own kept connections hold nothing up
+    assert list((tmp_path / "tmp").iterdir()) == []

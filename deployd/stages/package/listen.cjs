@@ -9,6 +9,8 @@
  *            left do the app's own SIGTERM handlers run.
  *   start    Until visitors reach it, a release yields the processor to the one that serves them: starting takes a core
  *            for a moment. Its first request as the current release ends that.
+ *   own      A connection of the server's own to localhost and that port reaches the server itself: nothing listens on TCP,
+ *            and apps (and the images of Next.js 13) ask themselves there.
  *   idle     A release that is not current and has had no connection for $DEPLOYD_IDLE seconds drains and exits with
  *            75; its socket stays, and the next request starts it again.
  *
@@ -19,6 +21,7 @@
 const fs = require("node:fs");
 const net = require("node:net");
 const os = require("node:os");
+const path = require("node:path");
 
 const FIRST_FD = 3;
 const KEEP_ALIVE_MS = 75_000; // far longer than the web server's 5 s: it must be the one who closes
@@ -53,6 +56,7 @@ function install() {
     }
     server = this;
     watch(this, port);
+    answerSelf(this, port);
     const callback = args.findLast((argument) => typeof argument === "function");
     return listen.call(this, { fd: FIRST_FD }, callback);
   };
@@ -71,6 +75,7 @@ function install() {
       target.maxRequestsPerSocket = 100; // else pooled connections stay with the instance that was there first
     }
     target.prependListener("connection", (socket) => {
+      if (socket.deployd === "own") return; // part of a request that is counted
       lastSeen = Date.now();
       open.add(socket);
       // A unix socket has no address; code that reads one finds the web server's.
@@ -96,6 +101,39 @@ function install() {
     if (seconds > 0 && !(Number(process.env.DEPLOYD_INSTANCES) > 1)) {
       setInterval(() => exitWhenIdle(seconds * 1000), Math.min(seconds * 250, 15_000)).unref();
     }
+  }
+
+  function answerSelf(target, port) {
+    // /tmp is the unit's own: nobody else reaches it there
+    const own = path.join(os.tmpdir(), `deployd-own-${process.pid}.sock`);
+    const inner = net.createServer((socket) => {
+      socket.deployd = "own";
+      Object.defineProperty(socket, "remoteAddress", { value: "127.0.0.1", configurable: true });
+      target.emit("connection", socket);
+    });
+    inner.on("error", () => {}); // a /tmp that cannot be written: then it asks in vain, as before
+    const remove = () => {
+      try {
+        fs.rmSync(own, { force: true });
+      } catch {
+        // not ours to remove: listening fails too
+      }
+    };
+    remove(); // of the one before, which had the same number
+    listen.call(inner, { path: own });
+    inner.unref();
+    process.once("exit", remove);
+    const names = new Set(["localhost", "127.0.0.1", "::1", "0.0.0.0", "::", process.env.HOSTNAME, undefined, null]);
+    const connect = net.Socket.prototype.connect;
+    net.Socket.prototype.connect = function (...args) {
+      const [first] = args;
+      const asked = Array.isArray(first) ? first[0] : typeof first === "object" ? first : { port: first, host: args[1] };
+      if (!asked || asked.path || Number(asked.port) !== port || !names.has(asked.host) || !inner.listening) {
+        return connect.apply(this, args);
+      }
+      const callback = Array.isArray(first) ? first[1] : args.findLast((argument) => typeof argument === "function");
+      return connect.call(this, { path: own }, callback);
+    };
   }
 
   function exitWhenIdle(limit) {
