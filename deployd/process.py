@@ -28,6 +28,7 @@ Child = subprocess.Popen[bytes]
 """A program that `spawn` started."""
 _GRACE = 5.0
 _KEPT_BYTES = 16 * 1024 * 1024
+_LONGEST_LINE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +204,9 @@ class _Lines:
         if not self._on_line:
             return
         *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > _LONGEST_LINE:  # cut at a space, so that no word is in two lines
+            end = self._rest.rfind(b" ") + 1 or len(self._rest)
+            lines, self._rest = [*lines, self._rest[:end]], self._rest[end:]
         for line in lines:
             self._on_line(line.decode(errors="replace").rstrip("\r"))
 

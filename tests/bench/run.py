@@ -27,6 +27,7 @@ from deployd.hosts.pool import Pool
 from deployd.paths import StatePaths
 from deployd.stages import activate, ship
 from deployd.stages.package.objects import path_of, store_stream
+from tests.bench.building import bench_build
 from tests.support.world import ROOT, World
 
 if TYPE_CHECKING:
@@ -332,7 +333,13 @@ PARTS = {"rollback": bench_rollback, "flips": bench_flips, "throughput": bench_t
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or list(PARTS)
+    wanted = sys.argv[1:] or ["build", *PARTS]
+    if "build" in wanted:  # no host is needed
+        with tempfile.TemporaryDirectory(prefix="deployd-bench-") as folder:
+            bench_build(Path(folder), say=say)
+        wanted.remove("build")
+    if not wanted:
+        return
     with tempfile.TemporaryDirectory(prefix="deployd-bench-") as folder:
         try:
             world = prepare(Path(folder))

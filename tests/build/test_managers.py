@@ -6,6 +6,7 @@ The app's `next` is a small package of its own that leaves what Next.js leaves; 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ from deployd.domain.stages import SourceTree
 from deployd.errors import BuildError
 from deployd.stages import build, trace
 from deployd.stages.build import installs, packages, runtime
-from deployd.stages.build.environment import build_environment, make_home
+from deployd.stages.build.environment import build_environment, make_home, registry_environment
+from deployd.stages.build.ground import Ground
 
 if TYPE_CHECKING:
     from deployd.domain.stages import BuildOutput
@@ -46,6 +48,7 @@ const seen = { node: process.version, agent: process.env.npm_config_user_agent ?
 fs.mkdirSync(".next/standalone/.next", { recursive: true });
 fs.writeFileSync(".next/standalone/server.js", JSON.stringify(seen));
 fs.writeFileSync(".next/required-server-files.json", JSON.stringify({ relativeAppDir: "", files: [] }));
+fs.writeFileSync(".next/BUILD_ID", "b");
 fs.mkdirSync(".next/cache", { recursive: true });
 fs.appendFileSync(".next/cache/builds", "x");
 console.log("built", fs.readFileSync(".next/cache/builds", "utf8").length, "times");
@@ -108,7 +111,9 @@ class Workshop:
         home = self.state / "person"
         make_home(home)
         tools = installs.tools(plan, caches=self.caches(manager).parent)
-        env = build_environment(node=self.node, tools=tools, home=home, variables={"CI": ""})
+        path = ":".join([str(self.node.parent), *([str(tools)] if tools else []), os.environ["PATH"]])
+        ground = Ground(home=str(home), path=path, registry=registry_environment(), box=None)
+        env = build_environment(ground, manager=manager, root=str(folder), variables={"CI": ""})
         process.run(LOCK[manager], cwd=folder, env=env, timeout=120)
         shutil.rmtree(folder / "node_modules", ignore_errors=True)
         assert placeholder.is_file()
