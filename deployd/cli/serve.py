@@ -41,6 +41,28 @@ def serve(
     return main.serve(cli.paths, settings(), load=settings, who=cli.who)
 
 
+@verb(example="sudo deployd install")
+def install(
+    cli: Cli,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing: say what would change.")] = False,
+) -> None:
+    """Make this machine the control machine: the daemon becomes a service with a user of its own.
+
+    What root's deployd kept here becomes the daemon's. Running it again changes nothing that is right already.
+    """
+    from deployd.hosts import control
+
+    def told(line: str) -> None:
+        if cli.options.verbose or line.startswith(("TASK [", "changed:", "fatal:")):
+            cli.out.note(line)
+
+    program = control.run(on_line=told, check=check)
+    done = {"program": str(program), "unit": "/etc/systemd/system/deployd.service", "changed": not check}
+    cli.out.result(done, "nothing was changed" if check else "the daemon runs, now and at every boot")
+    cli.out.next("deployd app add NAME --repository URL", "deployd token create", "journalctl -u deployd -f")
+
+
 @verb(example="deployd login https://deployd.example")
 def login(cli: Cli, url: Annotated[str, typer.Argument(metavar="URL", help="The daemon's address.")]) -> None:
     """Keep a daemon's address and a token: from then on every command goes there.
