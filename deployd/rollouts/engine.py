@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
+from deployd.domain.ids import RolloutId
 from deployd.errors import DeploydError, EngineError
 from deployd.rollouts.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from deployd.domain.ids import RolloutId
     from deployd.rollouts.rollout import Rollout
     from deployd.rollouts.values import Json
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 APPLICATION_VERSION = "1"
 """A constant: DBOS's default is a hash of the source, and every upgrade would strand what is unfinished."""
 _WORKFLOW = "deployd.rollout"
+_AT_ONCE = 500
 _FINAL = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 _running: dict[str, tuple[Callable[[Rollout, Runner], Json], Rollout]] = {}
@@ -101,6 +102,18 @@ class Engine:
                 fix="see `deployd status`; then release or roll back again",
             ) from error
         return kept
+
+    def kept_before(self, moment: str) -> tuple[RolloutId, ...]:
+        """The rollouts whose steps are kept here and that were begun before `moment`, some hundreds at most."""
+        found = DBOS.list_workflows(
+            end_time=moment, name=_WORKFLOW, limit=_AT_ONCE, load_input=False, load_output=False
+        )
+        return tuple(RolloutId(one.workflow_id) for one in found)
+
+    def forget(self, rollouts: Sequence[RolloutId]) -> None:
+        """Remove the kept steps of rollouts that are over; one that came again under its id would run again."""
+        if rollouts:
+            DBOS.delete_workflows([str(one) for one in rollouts], delete_children=True)
 
     def close(self) -> None:
         """End DBOS. Not needed by who leaves by os._exit, and slow: it waits for its threads."""

@@ -15,6 +15,7 @@ from deployd.rollouts.conduct import add, close_unless_begun, conduct, ended
 from deployd.rollouts.leases import Leases
 from deployd.rollouts.settle import settle_quietly, supersede
 from deployd.rollouts.states import State
+from deployd.rollouts.tidying import tidy
 from deployd.rollouts.wishes import kind_of, wish_from_json
 
 if TYPE_CHECKING:
@@ -66,12 +67,14 @@ def release(
             for record in left:
                 supersede(workshop, record, by=rollout, report=report)
             connecting.join()
-            return conduct(workshop, wish, rollout, pool=pool, report=report, cancel=cancel)
+            result = conduct(workshop, wish, rollout, pool=pool, report=report, cancel=cancel)
         except Exception as error:
             close_unless_begun(workshop, rollout, error)
             raise
         finally:
             workshop.end(rollout)
+        tidy(workshop, report=report)
+        return result
 
 
 def rollback(
