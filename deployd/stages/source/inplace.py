@@ -15,7 +15,7 @@ _LOCKS = ("package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lo
 
 
 def tree(folder: Path) -> SourceTree:
-    """The tree around an app's folder: its repository's, else from the topmost lock file on. Raises SourceError."""
+    """The tree around an app's folder: its repository's, else that of the next lock file upwards. Raises SourceError."""
     folder = folder.resolve()
     if not folder.is_dir():
         raise SourceError(
@@ -26,7 +26,7 @@ def tree(folder: Path) -> SourceTree:
     top = git.top(folder)
     if top is None:
         above = [one for one in (folder, *folder.parents) if any((one / name).is_file() for name in _LOCKS)]
-        return _tree(above[-1] if above else folder, folder)
+        return _tree(above[0] if above else folder, folder)
     commit = mirror.commit_of("HEAD", cwd=top)
     subject, author = described(top) if commit else (None, None)
     return _tree(
