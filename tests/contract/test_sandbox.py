@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -163,6 +164,24 @@ def test_a_time_limit_ends_all_of_it(ground: Path) -> None:
     marker = f"sleep 8{os.getpid()}"
     with pytest.raises(CommandError, match="took longer"):
         process.run(sandbox.alone(["sh", "-c", f"setsid {marker} & wait"]), timeout=0.5)
+    assert not left(marker)
+
+
+def test_when_deployd_is_killed_all_of_it_dies(ground: Path) -> None:
+    marker = f"sleep 9{os.getpid()}"
+    script = f"setsid {marker} & touch {ground}/work/up; wait"
+    argv = sandbox.alone(["sh", "-c", script], writable={str(ground / "work"): str(ground / "work")})
+    starter = process.spawn(
+        [sys.executable, "-c", f"from deployd import process; process.run({argv!r})"],
+        cwd=Path(__file__).parents[2], env={"PYTHONPATH": ":".join(sys.path)}, stdout=None, stderr=None,
+    )  # fmt: skip
+    for _ in range(500):
+        if (ground / "work" / "up").exists():
+            break
+        time.sleep(0.02)
+    assert (ground / "work" / "up").exists()
+    starter.kill()
+    starter.wait()
     assert not left(marker)
 
 

@@ -18,17 +18,26 @@ _SYSTEMD = Path("/run/systemd/system")
 
 def limited(argv: Sequence[str], *, memory: int | None, cpus: float | None) -> tuple[tuple[str, ...], str | None]:
     """The argv to run instead, and a warning where a limit cannot be held. `memory` in bytes, `cpus` in cores."""
-    polite = ("nice", "-n", "10", *argv)
+    polite = (*_first_to_go(), "nice", "-n", "10", *argv)
     if os.geteuid() == 0 and _SYSTEMD.is_dir() and shutil.which("systemd-run"):
         return (*_scope(memory=memory, cpus=cpus), *polite), None
-    missing = ["build.memory"] if memory else []
+    told = []
+    if memory and shutil.which("prlimit"):
+        polite = ("prlimit", f"--data={memory}", "--", *polite)
+        told.append("build.memory is held for each process of the build, not for all together")
+    elif memory:
+        told.append("build.memory is not held")
     if cpus and shutil.which("taskset"):
         cores = sorted(os.sched_getaffinity(0))[: max(1, math.ceil(cpus))]
         polite = ("taskset", "--cpu-list", ",".join(map(str, cores)), *polite)
     elif cpus:
-        missing.append("build.cpus")
-    warning = f"{' and '.join(missing)}: not held, because that takes root and systemd" if missing else None
-    return polite, warning
+        told.append("build.cpus is not held")
+    return polite, f"{', and '.join(told)}: that takes root and systemd" if told else None
+
+
+def _first_to_go() -> tuple[str, ...]:
+    """When memory runs out, the kernel ends the build, and not the daemon beside it."""
+    return ("choom", "-n", "500", "--") if shutil.which("choom") else ()
 
 
 def _scope(*, memory: int | None, cpus: float | None) -> tuple[str, ...]:

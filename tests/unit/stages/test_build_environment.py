@@ -11,6 +11,7 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployd import process
 from deployd.domain.ids import BuildId
 from deployd.domain.stages import BuildPlan
 from deployd.stages.build import installs, limits
@@ -106,19 +107,31 @@ def test_limits_where_systemd_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     argv, warning = limits.limited(["npm", "ci"], memory=2**30, cpus=1.5)
     assert warning is None
     assert argv[:4] == ("systemd-run", "--scope", "--quiet", "--collect")
-    assert argv[-5:] == ("nice", "-n", "10", "npm", "ci")
+    assert argv[-9:] == ("choom", "-n", "500", "--", "nice", "-n", "10", "npm", "ci")
     assert {"MemoryMax=1073741824", "CPUQuota=150%", "TasksMax=4096"} <= set(argv)
 
 
 def test_limits_that_cannot_be_held_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(limits, "_SYSTEMD", tmp_path / "none")
     monkeypatch.setattr(limits.shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert limits.limited(["npm"], memory=None, cpus=None) == (("nice", "-n", "10", "npm"), None)
+    polite = ("choom", "-n", "500", "--", "nice", "-n", "10", "npm")
+    assert limits.limited(["npm"], memory=None, cpus=None) == (polite, None)
     argv, warning = limits.limited(["npm"], memory=2**30, cpus=1)
     assert argv[:2] == ("taskset", "--cpu-list")
-    assert "build.memory" in str(warning)
+    assert argv[3:] == ("prlimit", "--data=1073741824", "--", *polite)
+    assert "build.memory is held for each process" in str(warning)
     monkeypatch.setattr(limits.shutil, "which", lambda name: None)
-    assert "build.memory and build.cpus" in str(limits.limited(["npm"], memory=2**30, cpus=1)[1])
+    argv, warning = limits.limited(["npm"], memory=2**30, cpus=1)
+    assert argv == ("nice", "-n", "10", "npm")
+    assert "build.memory is not held, and build.cpus is not held" in str(warning)
+
+
+def test_a_process_that_takes_more_than_it_may_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(limits, "_SYSTEMD", tmp_path / "none")
+    take = "print(len(bytearray(300_000_000)))"
+    for memory, ends in ((100_000_000, 1), (600_000_000, 0)):
+        argv, _ = limits.limited(["python3", "-c", take], memory=memory, cpus=None)
+        assert process.run(argv, check=False).returncode == ends
 
 
 # The kept install
