@@ -159,6 +159,13 @@ def test_health_says_whether_there_is_a_release_and_nothing_else(host: FakeHost,
     healthy = web.ask("/.deployd/health")
     assert (healthy.status, healthy.text, healthy.headers["cache-control"]) == (200, "ok", "no-store")
     assert "x-deployd-release" not in healthy.headers
+    assert web.process
+    web.process.terminate()  # it serves on for some seconds, so that a load balancer can look elsewhere
+    deadline = time.monotonic() + 2.5
+    while (status := web.ask("/.deployd/health").status) == 200 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert status == 503
+    assert web.ask("/robots.txt").text == "robots one"
 
 
 def test_slow_and_idle_visitors_stop_nobody(live: RealWeb) -> None:
