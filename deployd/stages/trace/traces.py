@@ -97,7 +97,10 @@ def _named(
 
 def _place(base: Path, label: str, name: str, *, root: Path) -> tuple[str, str]:
     source = os.path.normpath(f"{base}/{name}")
-    return (f"next_additional_roots/{label}/{name}" if label else os.path.relpath(source, root)), source
+    if label:
+        return f"next_additional_roots/{label}/{name}", source
+    top = f"{root}/"
+    return (source[len(top) :] if source.startswith(top) else os.path.relpath(source, root)), source
 
 
 def required(dist: Path) -> list[str]:
