@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     Read = Callable[[FileEntry], bytes]
     Content = tuple[object, ...]
 
-_PAGE = re.compile(r"(?P<dist>(?:.*/)?)server/(?P<router>app|pages)/(?P<page>.+?)(?P<kind>\.js\.nft\.json|\.[a-z.]+)", re.DOTALL)
+_PAGE = re.compile(
+    r"(?P<dist>(?:.*/)?)server/(?P<router>app|pages)/(?P<page>.+?)(?P<kind>\.js\.nft\.json|\.[a-z.]+)", re.DOTALL
+)
 _RENDERED = (".html", ".rsc", ".json", ".body", ".meta", ".segment.rsc")
 _GROUP = re.compile(r"/\([^/]+\)(?=/|$)|/@[^/]+(?=/|$)")
 
