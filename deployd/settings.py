@@ -51,7 +51,10 @@ def config_file() -> Path | None:
     named = os.environ.get("DEPLOYD_CONFIG")
     if named:
         return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    try:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    except PermissionError:
+        return None  # the daemon's own, and this person is not of its group
 
 
 def in_force() -> Mapping[str, Any]:
