@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +258,75 @@ def test_odd_names_survive(tmp_path: Path, tools: Path) -> None:
     (tmp_path / "y.js").write_text("1")
     included = trace.trace(output(tmp_path, "y.js"), options=options, tools=tools)
     assert {path for path in paths(included) if "odd" in path} == found
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def state(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    programs.tool(tools)
+    folder = tmp_path_factory.mktemp("state")
+    (folder / "caches").mkdir()
+    (folder / "caches" / "tools").symlink_to(tools)
+    return folder
+
+
+def deployd(*words: str, state: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("deployd")), "trace", *words, "--state-dir", str(state)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+def test_the_command_traces_any_entry_without_a_build(app: Path, tools: Path, state: Path) -> None:
+    (app / "bytes").mkdir(exist_ok=True)
+    Path(os.fsdecode(os.fsencode(app / "bytes") + b"/\xff.txt")).write_text("x")
+    (app / "bytes.js").write_text(
+        "require('fs').readFileSync(__dirname + '/bytes/' + process.env.NAME); require('linked')"
+    )
+    before = sorted(str(path) for path in app.rglob("*"))
+    done = deployd("--entry", "server.js", "--entry", "bytes.js", "--base", ".", "--json", state=state, cwd=app)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+
+    assert list(found) == ["root", "files", "warnings"]
+    assert found["root"] == str(app)
+    assert {tuple(file) for file in found["files"]} == {("path", "size", "symlink", "reasons")}
+    assert {"bytes": base64.b64encode(b"bytes/\xff.txt").decode()} in [file["path"] for file in found["files"]]
+    told = [file["path"] for file in found["files"] if isinstance(file["path"], str)]
+    assert told == sorted(told)
+    expected = direct(tools, [app / "server.js", app / "bytes.js"], base=str(app), processCwd=str(app))
+    assert [path for path in told if not path.startswith("bytes/")] == [
+        path for path in expected if not path.startswith("bytes/")
+    ]
+    links = {str(file["path"]): file["symlink"] for file in found["files"] if file["symlink"]}
+    assert links["node_modules/linked"] == ".pnpm/linked@1.0.0/node_modules/linked"
+    assert sorted(str(path) for path in app.rglob("*")) == before
+
+
+def test_the_command_tells_why_and_what_is_heaviest(app: Path, state: Path) -> None:
+    path = "node_modules/express/lib/express.js"
+    why = deployd("--entry", "server.js", "--why", path, state=state, cwd=app)
+    assert why.stdout.splitlines() == [
+        path, "  imported by node_modules/express/index.js", "",
+        "server.js", "  → node_modules/express/index.js", f"    → {path}",
+    ]  # fmt: skip
+    as_json = json.loads(deployd("--entry", "server.js", "--why", path, "--json", state=state, cwd=app).stdout)
+    assert as_json["chain"] == ["server.js", "node_modules/express/index.js", path]
+
+    shown = deployd("--entry", "server.js", state=state, cwd=app).stdout
+    assert re.search(r"^iconv-lite +\d+ +\d+ kB$", shown, re.MULTILINE)
+    assert re.search(r"^✓ \d+ files, 1\.\d MB$", shown, re.MULTILINE)
+    tree = deployd("--entry", "server.js", "--tree", state=state, cwd=app).stdout
+    assert re.search(r"^ +[\d.]+ [kM]B +node_modules/ +\d+$", tree, re.MULTILINE)
+
+
+def test_the_command_takes_nfts_options(app: Path, tools: Path, state: Path) -> None:
+    done = deployd("--entry", "esm/main.mjs", "--condition", "special", "--condition", "node", "--ignore", "node_modules/ms/**",
+                   "--json", state=state, cwd=app)  # fmt: skip
+    options = {"conditions": ["special", "node"], "ignore": ["node_modules/ms/**"]}
+    expected = direct(tools, [app / "esm/main.mjs"], base=str(app), processCwd=str(app), **options)
+    assert [file["path"] for file in json.loads(done.stdout)["files"]] == expected
+    assert "node_modules/conditional/special.mjs" in expected
+    gone = deployd("--entry", "gone.js", "--json", state=state, cwd=app)
+    assert (gone.returncode, json.loads(gone.stderr.splitlines()[-1])["error"]["code"]) == (1, "entry-missing")
+    assert deployd("--base", ".", state=state, cwd=app).returncode == 2
