@@ -281,8 +281,8 @@ VERIFY = Section(
     name="verify",
     type=options.Verify,
     part="verify",
-    help='Before anything travels, the artifact runs alone, without the checkout and without a network. `verify = "warn"` '
-    "at the top of the file is short for its mode.",
+    help="Before anything travels, the artifact runs alone, without the checkout and without a network. "
+    '`verify = "warn"` at the top of the file is short for its mode.',
     keys=(
         Key(
             name="mode",

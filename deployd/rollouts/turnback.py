@@ -48,6 +48,8 @@ def turn_back(
         if release is not None and previous is not None:
             left = run.sure(Step.FLIP_BACK, flip_back, rollout, release, previous, flips)
             run.sure(Step.DISCARD, discard, rollout, release)
+        elif release is not None:  # no host has heard of it
+            rollout.store.releases.set_state(release, ReleaseState.FAILED)
     except DeploydError as fault:
         if fault.code == ENDED:  # another process took over and closed this rollout: hosts are its business now
             return {"result": None, "error": values.error_to_json(fault if error.code == ENDED else error)}

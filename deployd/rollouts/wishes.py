@@ -53,7 +53,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseWish:
-    """Bring a commit (or an artifact file, or a prebuilt folder) live on `hosts`; with `activate` False only prepare it.
+    """Bring a commit (or an artifact file, a prebuilt folder) live on `hosts`; with `activate` False only prepare it.
 
     With `confirm_within` (seconds) it goes back by itself unless somebody confirms it; `during_freeze` says that it is
     meant to go live although the environment is frozen.

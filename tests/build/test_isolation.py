@@ -42,6 +42,7 @@ tell('kill', () => { process.kill(targets.daemon, 'SIGKILL'); return 'KILLED'; }
 tell('user', () => os.userInfo().username + ' ' + process.getuid());
 tell('sudo', () => execSync('sudo -n id 2>&1 || su -c id 2>&1 || true').toString());
 tell('search', () => execSync(`grep -rls ${targets.canary} / --exclude-dir=proc --exclude-dir=sys --exclude-dir=usr 2>/dev/null || true`).toString());
+tell('overwrite', () => { fs.writeFileSync(targets.overwrite, 'x'); return 'its own /tmp, or nowhere'; });
 fs.writeFileSync(path.join(__dirname, targets.out), JSON.stringify(told));
 execSync('(setsid sleep 4242 >/dev/null 2>&1 </dev/null &) ; true');
 """
@@ -137,9 +138,9 @@ def test_a_hostile_postinstall_and_a_hostile_build_reach_nothing(workshop: Works
         },
         "list": {"state": str(state), "caches": str(state / "caches"), "the machine's home": "/root", "homes": "/home/other",
                  "sockets": "/run", "var": "/var/lib", "work": str(Path(__file__).parents[2])},
-        "write": {"the key": str(state / "key"), "node": str(state / "runtimes/node-22.23.3-linux-x64-glibc/bin/node"), "etc": "/etc/cron.d/x",
+        "write": {"node": str(state / "runtimes/node-22.23.3-linux-x64-glibc/bin/node"), "etc": "/etc/cron.d/x",
                   "usr": "/usr/local/bin/npm", "opt": "/opt/x", "a kept record": str(workshop.caches / "production/kept/x")},
-        "daemon": daemon.pid, "canary": CANARY,
+        "daemon": daemon.pid, "canary": CANARY, "overwrite": str(state / "key"),
     }  # fmt: skip
     try:
         package = {"name": "shop", "version": "1.0.0", "scripts": {"postinstall": "node hostile/run.js"}}

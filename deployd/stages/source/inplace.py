@@ -15,7 +15,7 @@ _LOCKS = ("package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lo
 
 
 def tree(folder: Path) -> SourceTree:
-    """The tree around an app's folder: its repository's, else that of the next lock file upwards. Raises SourceError."""
+    """The tree around an app's folder: its repository's, else that of the next lock file up. Raises SourceError."""
     folder = folder.resolve()
     if not folder.is_dir():
         raise SourceError(

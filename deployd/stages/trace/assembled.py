@@ -82,7 +82,12 @@ def add(
     told = Reasons(needed)
     for path, named in needed.files.items():
         if path not in skip:
-            found.add(_taken(root, named, reasons=told.of(path)))
+            files = _taken(root, named, reasons=told.of(path))
+            if (
+                not files and "node_modules/next/dist/" in path
+            ):  # of other packages a trace names what other systems have
+                raise _not_installed(path)
+            found.add(files)
     if app.config.get("output") != "standalone":
         found.add(_server(app, root=root, found=found, cancel=cancel))
     for path in (app.at("package.json"), app.in_dist("required-server-files.json"), *required(app)):
@@ -162,3 +167,11 @@ def _server(app: NextApp, *, root: tree.Root, found: Found, cancel: threading.Ev
     for named in trace.files:
         if not found.has(named.path):
             yield from root.take(named.path, reasons=("needed by the server",))
+
+
+def _not_installed(path: str) -> PackageError:
+    return PackageError(
+        f"the app's packages are not installed: there is no {path}",
+        code="packages-missing",
+        fix="install them where the build was made (npm ci), or build with output: 'standalone'",
+    )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 AT_ONCE = 6
 _STARTS = 3
 _FAILED = 500
-_FIRST = 30.0  # seconds until the first answer
+_FIRST = 10.0  # seconds until the first answer
 _TOLD_LINES = 12
 _SHORTEST_SECRET = 4
 

@@ -121,6 +121,13 @@ def test_a_build_without_any_trace_of_its_server_is_refused(built: Built) -> Non
     assert caught.value.code == "standalone-incomplete"
 
 
+def test_a_build_without_its_packages_is_refused(built: Built) -> None:
+    built.trace("next-server.js", "node_modules/next/dist/server/next.js")
+    with pytest.raises(PackageError, match="next/dist/server/next") as caught:
+        built.found()
+    assert caught.value.code == "packages-missing"
+
+
 def test_routes_of_the_edge_need_their_own_files_only(built: Built) -> None:
     functions = {"/edge": {"files": ["server/edge/a.js"], "wasm": [{"filePath": "server/edge/a.wasm"}], "assets": []}}
     put(built.dist / "server/middleware-manifest.json", {"middleware": {}, "functions": functions})
