@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from deployd.stages.build.packages import Manager
     from deployd.stages.build.workspaces import Workspace
 
+# VitePress and its like, Nuxt's and Hexo's generators, and two habits.
+_OTHERS = ("build:prod", "build:production", "docs:build", "build:docs", "site:build", "build:site", "generate")
+
 
 def build(found: Detected, manager: Manager | None, workspace: Workspace | None) -> tuple[str, ...]:
     """The app's `build` script, else its framework's command; empty when there is nothing to build."""
     name = manager.name if manager else "npm"
-    if "build" in manifest.scripts(found.package):
-        own = packages.run_script(name, "build")
+    script = build_script(found)
+    if script:
+        own = packages.run_script(name, script)
     elif found.build:
         own = packages.run_binary(name, *found.build)
     else:
@@ -27,6 +31,13 @@ def build(found: Detected, manager: Manager | None, workspace: Workspace | None)
     if not first:
         return own
     return "sh", "-c", " && ".join([*first, *([shlex.join(own)] if own else [])])
+
+
+def build_script(found: Detected) -> str | None:
+    """The script of package.json that builds: `build`, or what generators write in its place."""
+    scripts = manifest.scripts(found.package)
+    others = _OTHERS if found.framework != "node" else ("build:prod", "build:production")
+    return next((name for name in ("build", *others) if name in scripts), None)
 
 
 def _first(manager: Manager, workspace: Workspace) -> list[str]:

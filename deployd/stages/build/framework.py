@@ -35,9 +35,19 @@ _GENERATORS: dict[str, tuple[str, ...]] = {
     "hexo": ("hexo", "generate"),
     "vite": ("vite", "build"),
 }
+# Builders whose output is a Nitro server (.output), which runs as any other file of Node.js.
+_NITRO: dict[str, tuple[str, ...]] = {
+    "@tanstack/react-start": ("vite", "build"),
+    "@tanstack/solid-start": ("vite", "build"),
+    "@solidjs/start": ("vinxi", "build"),
+    "vinxi": ("vinxi", "build"),
+    "nitropack": ("nitropack", "build"),
+    "nitro": ("nitro", "build"),
+}
 _SERVERS: dict[str, str] = {
     "@nestjs/core": "Nest", "express": "Express", "fastify": "Fastify", "koa": "Koa", "hono": "Hono",
-    "@hapi/hapi": "hapi",
+    "@hono/node-server": "Hono", "@hapi/hapi": "hapi", "@feathersjs/express": "Feathers", "@trpc/server": "tRPC",
+    "socket.io": "Socket.IO", "ws": "ws", "h3": "h3",
     "@adonisjs/core": "AdonisJS", "polka": "Polka", "restify": "Restify",
 }  # fmt: skip
 _NAMES: dict[str, str] = {
@@ -45,9 +55,13 @@ _NAMES: dict[str, str] = {
     "node": "Node.js", "static": "static files",
     "@11ty/eleventy": "Eleventy", "@docusaurus/core": "Docusaurus", "gatsby": "Gatsby", "vitepress": "VitePress",
     "react-scripts": "Create React App", "@angular/core": "Angular", "@vue/cli-service": "Vue CLI", "parcel": "Parcel",
-    "hexo": "Hexo", "vite": "Vite", "@remix-run/dev": "Remix",
+    "hexo": "Hexo", "vite": "Vite", "@remix-run/dev": "Remix", "@tanstack/react-start": "TanStack Start",
+    "@tanstack/solid-start": "TanStack Start", "@solidjs/start": "SolidStart", "vinxi": "Vinxi", "nitropack": "Nitro",
+    "nitro": "Nitro",
 }  # fmt: skip
 _SERVER_FILES = ("server.js", "server.mjs", "server.cjs", "server.ts")
+# Libraries that speak HTTP for others too: alone, without a file that is run, they make no server of an app.
+_WEAK = {"ws", "h3", "socket.io", "@trpc/server", "hono"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +120,9 @@ def _of_habits(
     by = next((framework for framework in FRAMEWORKS if framework == said), None)
     server = next((name for name in _SERVERS if name in needs), None)
     maker = next((name for name in _GENERATORS if name in needs), None)
+    nitro = next((name for name in _NITRO if name in needs), None)
+    if nitro and by in (None, "node"):
+        return "node", nitro, _NITRO[nitro]
     if by is None:
         by = "node" if _is_server(package, app_dir, known=server, maker=maker) else "static"
         if by == "static" and not (maker or has_pages(app_dir) or manifest.scripts(package).get("build")):
@@ -124,7 +141,7 @@ def _is_server(package: dict[str, Any], app_dir: Path, *, known: str | None, mak
         return True
     if maker:
         return False
-    if known or any((app_dir / name).is_file() for name in _SERVER_FILES):
+    if (known and known not in _WEAK) or any((app_dir / name).is_file() for name in _SERVER_FILES):
         return True
     if has_pages(app_dir):
         return False
@@ -133,27 +150,34 @@ def _is_server(package: dict[str, Any], app_dir: Path, *, known: str | None, mak
 
 
 def _without_package(app_dir: Path, said: str | None) -> Detected:
-    if said == "static" or (said is None and has_pages(app_dir)):
+    servers = any((app_dir / name).is_file() for name in _SERVER_FILES)
+    if said == "static" or (said is None and has_pages(app_dir) and not servers):
         return Detected(framework="static", version=None, name=None, health=None, tool=_NAMES["static"])
-    if said == "node" and any((app_dir / name).is_file() for name in (*_SERVER_FILES, "index.js", "index.mjs")):
+    if servers or (said == "node" and any((app_dir / name).is_file() for name in ("index.js", "index.mjs"))):
         return Detected(framework="node", version=None, name=None, health=None, tool=_NAMES["node"])
     raise BuildError(
-        f"there is no package.json in {app_dir.name or app_dir}, and no index.html",
+        f"there is no package.json in {app_dir.name or app_dir}, no {_SERVER_FILES[0]}, and no index.html in it or in "
+        f"{', '.join(sites.UNBUILT[1:])}",
         code="package-json-missing",
-        fix="run this in the app's folder, or name the app's folder with -C",
+        fix=_inner_fix(app_dir) or "run this in the app's folder, or name the app's folder with -C",
     )
 
 
 def _nothing(app_dir: Path) -> BuildError:
-    inner = _inner(app_dir)
     here = app_dir.name or app_dir
     return BuildError(
-        f"nothing in {here} says what to build or to run: package.json names no framework, server or build script",
+        f"nothing in {here} says what to build or to run: package.json names no framework, server, build script or "
+        f"main (scripts looked at: {', '.join(startscript.STARTS)}, build), and there is no {_SERVER_FILES[0]} and no "
+        "index.html",
         code="framework-unsupported",
-        fix=f"name the app's folder: {', '.join(inner)}"
-        if inner
-        else 'set build.framework to "node" and build.entry to its file, or to "static" and build.output to its folder',
+        fix=_inner_fix(app_dir)
+        or 'set build.framework to "node" and build.entry to its file, or to "static" and build.output to its folder',
     )
+
+
+def _inner_fix(app_dir: Path) -> str | None:
+    inner = _inner(app_dir)
+    return f"name the app's folder: {', '.join(inner)}" if inner else None
 
 
 def _inner(app_dir: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.artifact import StaticSite
 from deployd.errors import BuildError
-from deployd.stages.build import manifest, startscript
+from deployd.stages.build import manifest, starting, startscript
 from deployd.stages.build.left import Left, missing, read_json
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def find(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
         return Left(kind="next", folder=folder)
     if not (app_dir / entry).is_file():
         raise missing(f"there is no {entry} that Node.js could run", looked_at=(entry,), key="build.entry", log=log)
-    return Left(kind="node", folder=folder, entries=(entry,), include=_public(app_dir))
+    entries, warnings = starting.entries(manifest.read(app_dir), entry, app_dir=app_dir)
+    return Left(kind="node", folder=folder, entries=entries, include=_read(app_dir), warnings=warnings)
 
 
 def dist_of(app_dir: Path, *, root: Path, named: str | None = None) -> Path | None:
@@ -67,8 +68,8 @@ def own_server(app_dir: Path) -> str | None:
     return started if startscript.loads(app_dir / started, package="next") else None
 
 
-def _public(app_dir: Path) -> tuple[str, ...]:
-    return ("public",) if (app_dir / "public").is_dir() else ()
+def _read(app_dir: Path) -> tuple[str, ...]:
+    return tuple(name for name in ("public", "locales", "views") if (app_dir / name).is_dir())
 
 
 def _exported(dist: Path, *, app_dir: Path, config: dict[str, object], exported: dict[str, object], log: Path) -> Left:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deployd.errors import BuildError
-from deployd.stages.build import manifest, sites, startscript, wrapper
+from deployd.stages.build import manifest, sites, starting, startscript, wrapper
 from deployd.stages.build.left import Left, missing, read_json
+from deployd.stages.build.starting import read_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,13 +18,17 @@ if TYPE_CHECKING:
 
     from deployd.domain.stages import BuildPlan
 
-# Read by servers at run time without an import that names them.
-_READ = ("public", "views", "templates", "static", "locales")
 _USUAL = (
     "dist/main.js", "dist/server.js", "dist/index.js", "dist/app.js", "dist/src/main.js", "dist/src/index.js",
     "build/server.js", "build/index.js", "server.js", "index.js", "app.js", "main.js",
     "server.mjs", "index.mjs", "server.cjs", "index.cjs", "src/server.js", "src/index.js", "src/app.js",
+    ".output/server/index.mjs", "dist/server/index.js", "dist/index.mjs", "dist/index.cjs", "dist/server.mjs",
+    "dist/main.mjs", "server.ts", "index.ts", "src/server.ts", "src/index.ts", "src/main.ts", "bin/www",
 )  # fmt: skip
+# What builds write to; of these, pages and client files that a server outside of them serves.
+_MADE = ("dist", "build", "out", "lib", "output", ".output")
+_SERVED = ("dist", "build", "out")
+_PROXIED = {"PROTOCOL_HEADER": "x-forwarded-proto", "HOST_HEADER": "x-forwarded-host"}
 # Servers that are a command with the app's file as its word: command -> package, and the word when there is none.
 _COMMANDS: dict[str, tuple[str, str | None]] = {
     "react-router-serve": ("@react-router/serve", "build/server/index.js"),
@@ -33,12 +39,12 @@ _COMMANDS: dict[str, tuple[str, str | None]] = {
 
 def node(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
     """A plain server: the entry that deployd.toml, the start script, `main` or habit names."""
-    package = manifest.read(app_dir)
-    entry, warnings = plan.entry, _lost_flags(package)
+    package = _package(app_dir)
+    entry = plan.entry
     if entry is None:
         wrapped = _as_command(package, app_dir=app_dir, root=root)
         if wrapped:
-            return _left(plan, app_dir, wrapped, warnings=warnings)
+            return _left(plan, app_dir, wrapped)
         entry = startscript.entry(package, app_dir)
     main = package.get("main")
     if entry is None and isinstance(main, str) and main:
@@ -53,7 +59,8 @@ def node(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
             key="build.entry",
             log=log,
         )
-    return _left(plan, app_dir, (entry,), warnings=warnings)
+    entries, warnings = starting.entries(package, entry, app_dir=app_dir)
+    return _left(plan, app_dir, entries, warnings=warnings)
 
 
 def nuxt(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
@@ -81,12 +88,17 @@ def astro(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
     del root
     config = _text(app_dir, "astro.config.*")
     folder = plan.output or _said(config, "outDir") or "dist"
-    entry = plan.entry or f"{folder}/server/entry.mjs"
+    made = f"{folder}/server/entry.mjs"
+    own = _own(plan, app_dir, made=made, folder=folder) if (app_dir / made).is_file() else None
+    if own:
+        return own
+    entry = plan.entry or made
     if (app_dir / entry).is_file():
         if re.search(r"""mode\s*:\s*["']middleware["']""", config) and plan.entry is None:
             raise _adapter(
                 "Astro's Node.js adapter is in the mode `middleware`, which is no server by itself",
-                'set its mode to "standalone", or name your own server with build.entry',
+                'set its mode to "standalone"; or let scripts.start (or build.entry) name your own server, a file that '
+                f"imports {made}",
             )
         return Left(
             kind="node", folder=folder, entries=(entry,), assets=_there(app_dir, {"/_astro": f"{folder}/client/_astro"})
@@ -109,15 +121,21 @@ def sveltekit(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
     del root, log
     config = _text(app_dir, "svelte.config.*")
     folder = plan.output or _said(config, "out") or _said(config, "pages") or "build"
-    entry = plan.entry or f"{folder}/index.js"
-    if (app_dir / entry).is_file() and ((app_dir / folder / "handler.js").is_file() or plan.entry):
-        place = {"/_app/immutable": f"{folder}/client/_app/immutable"}
-        return Left(kind="node", folder=folder, entries=(entry,), assets=_there(app_dir, place))
+    made = f"{folder}/index.js"
+    place = {"/_app/immutable": f"{folder}/client/_app/immutable"}
+    if (app_dir / folder / "handler.js").is_file() or plan.entry:
+        own = _own(plan, app_dir, made=made, folder=folder)
+        if own:
+            return replace(own, assets=_there(app_dir, place))
+    if (app_dir / folder / "handler.js").is_file() and (app_dir / made).is_file():
+        # it takes every request for one by https otherwise, and refuses forms that were sent by http
+        entry = wrapper.write(app_dir, made, variables=_PROXIED)
+        return Left(kind="node", folder=folder, entries=(entry, made), assets=_there(app_dir, place))
     if any((app_dir / folder).glob("*.html")):
         one_page = not (app_dir / folder / "404.html").is_file() and "fallback" in config
         return sites.left(app_dir, folder, one_page=one_page)
     raise _adapter(
-        f"SvelteKit left neither a server ({entry}) nor pages ({folder}/*.html)",
+        f"SvelteKit left neither a server ({made}) nor pages ({folder}/*.html)",
         "set `adapter` in svelte.config.js to @sveltejs/adapter-node (or adapter-static), or name it with build.output",
     )
 
@@ -128,9 +146,9 @@ def react_router(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Le
     config = _text(app_dir, "react-router.config.*") + _text(app_dir, "vite.config.*")
     folder = plan.output or _said(config, "buildDirectory") or "build"
     server = f"{folder}/server/index.js"
-    own = plan.entry or startscript.entry(package, app_dir)
-    if own and (app_dir / own).is_file():
-        return Left(kind="node", folder=folder, entries=(own,), include=_read(app_dir), warnings=_lost_flags(package))
+    own = _own(plan, app_dir, made=server, folder=folder)
+    if own:
+        return own
     if (app_dir / server).is_file():
         wrapped = _as_command(package, app_dir=app_dir, root=root, word=server)
         if wrapped:
@@ -150,10 +168,27 @@ def react_router(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Le
     )
 
 
-def _left(plan: BuildPlan, app_dir: Path, entries: tuple[str, ...], *, warnings: tuple[str, ...]) -> Left:
+def _package(app_dir: Path) -> dict[str, Any]:
+    return manifest.read(app_dir) if (app_dir / "package.json").is_file() else {}
+
+
+def _left(plan: BuildPlan, app_dir: Path, entries: tuple[str, ...], *, warnings: tuple[str, ...] = ()) -> Left:
     top = entries[-1].partition("/")[0] if "/" in entries[-1] else ""
-    built = top if plan.command and top in {"dist", "build", "out", "lib", "output", ".output"} else ""
-    return Left(kind="node", folder=plan.output or built, entries=entries, include=_read(app_dir), warnings=warnings)
+    made = tuple(name for name in _MADE if plan.command and (app_dir / name).is_dir())
+    folder = plan.output or (top if top in made else "")
+    # what the build made travels whole: a server gives it to browsers, by a name that no import tells
+    include = (*read_by_name(app_dir, entries[-1]), *(name for name in made if name != folder and name in _SERVED))
+    return Left(kind="node", folder=folder, entries=entries, include=include, warnings=warnings)
+
+
+def _own(plan: BuildPlan, app_dir: Path, *, made: str, folder: str) -> Left | None:
+    """A server of the app's own around what its framework made: deployd.toml or the start script names it."""
+    package = _package(app_dir)
+    entry = plan.entry or startscript.entry(package, app_dir)
+    if not entry or entry == made or not (app_dir / entry).is_file():
+        return None
+    entries, warnings = starting.entries(package, entry, app_dir=app_dir)
+    return Left(kind="node", folder=folder, entries=entries, include=read_by_name(app_dir, entry), warnings=warnings)
 
 
 def _as_command(
@@ -190,21 +225,6 @@ def _program(installed: Path, name: str) -> str | None:
     named = read_json(installed / "package.json").get("bin")
     found = named.get(name) if isinstance(named, dict) else named
     return found.removeprefix("./") if isinstance(found, str) else None
-
-
-def _lost_flags(package: dict[str, Any]) -> tuple[str, ...]:
-    kept = [flag for flag in startscript.flags(package) if not flag.startswith(("--max-", "--enable-source-maps"))]
-    if not kept:
-        return ()
-    told = (
-        f"the start script gives Node.js {' '.join(kept)}: deployd starts the server without it; "
-        "`deployd env set NODE_OPTIONS` gives options to Node.js"
-    )
-    return (told,)
-
-
-def _read(app_dir: Path) -> tuple[str, ...]:
-    return tuple(name for name in _READ if (app_dir / name).is_dir())
 
 
 def _there(app_dir: Path, assets: Mapping[str, str]) -> dict[str, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deployd.domain.artifact import StaticSite
 from deployd.errors import BuildError
-from deployd.stages.build import manifest
+from deployd.stages.build import manifest, startscript
 from deployd.stages.build.left import Left, missing
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def find(plan: BuildPlan, *, app_dir: Path, log: Path) -> Left:
     """The folder with the site's index.html; raises BuildError that names the folders that were looked at."""
     package = manifest.read(app_dir) if (app_dir / "package.json").is_file() else {}
     needs = manifest.needs(package)
+    served, one_page = _served(package)
     places = (plan.output,) if plan.output else places_of(needs, app_dir, built=bool(plan.command))
+    places = places if plan.output or not served else (served, *places)
     folder = next((place for place in places if (app_dir / place / "index.html").is_file()), None)
     if folder is None:
         folder = _below(app_dir, places)
@@ -50,7 +52,7 @@ def find(plan: BuildPlan, *, app_dir: Path, log: Path) -> Left:
         raise missing(
             "no index.html is where a site without a server has it", looked_at=places, key="build.output", log=log
         )
-    return left(app_dir, folder, one_page=bool(_ONE_PAGE.intersection(needs)))
+    return left(app_dir, folder, one_page=one_page or bool(_ONE_PAGE.intersection(needs)))
 
 
 def left(app_dir: Path, folder: str, *, one_page: bool = False, trailing_slash: bool | None = None) -> Left:
@@ -65,13 +67,52 @@ def left(app_dir: Path, folder: str, *, one_page: bool = False, trailing_slash: 
     fallback = next((name for name in _FALLBACKS if name in pages), None)
     if fallback is None and one_page and pages == ["index.html"]:
         fallback = "index.html"
+    base = _base(app_dir / folder)
+    at = f"{base}/" if base else ""
+    not_found = next((name for name in ("404.html", "404/index.html") if name in pages), None)
     site = StaticSite(
         folder=folder,
         trailing_slash=_in_folders(pages) if trailing_slash is None else trailing_slash,
-        not_found=next((name for name in ("404.html", "404/index.html") if name in pages), None),
-        fallback=fallback,
+        not_found=not_found and f"{at}{not_found}",
+        fallback=fallback and f"{at}{fallback}",
     )
-    return Left(kind="static", folder=folder, static=site, assets=_assets(app_dir, folder))
+    placed = {f"/{at}{url.removeprefix('/')}": place for url, place in _assets(app_dir, folder).items()}
+    return Left(kind="static", folder=folder, static=site, base=base, assets=placed)
+
+
+def _base(folder: Path) -> str:
+    """The path below which a site was built to stand (Vite's and Astro's `base`, VitePress's, Docusaurus's `baseUrl`).
+
+    Its pages name their files by it, and the files lie without it: `/docs/assets/x.js` is `assets/x.js`.
+    """
+    page = folder / "index.html"
+    text = page.read_text(errors="replace") if page.is_file() else ""
+    found: set[str] = set()
+    for named in re.findall(r"""\b(?:src|href)=["']?/([^/"'?#\s>][^"'?#\s>]*\.(?:js|mjs|css|svg|png|ico))\b""", text):
+        if (folder / named).is_file():
+            return ""
+        parts = named.split("/")
+        cut = next((n for n in range(1, len(parts)) if (folder / "/".join(parts[n:])).is_file()), None)
+        if cut:
+            found.add("/".join(parts[:cut]))
+    return found.pop() if len(found) == 1 else ""
+
+
+def _served(package: dict[str, Any]) -> tuple[str | None, bool]:
+    """The folder that a start script gives to a file server, and whether one page answers for all: `serve -s build`."""
+    for name in ("serve", "http-server", "sirv", "vite"):
+        words = startscript.command(package, name)
+        if words is None or (name == "vite" and words[:1] != ("preview",)):
+            continue
+        one_page = bool({"-s", "--single"}.intersection(words))
+        values = {"-l", "-p", "-L", "--listen", "--port", "-c", "--config"}
+        plain = [
+            word for number, word in enumerate(words)
+            if not word.startswith("-") and word != "preview" and (number == 0 or words[number - 1] not in values)
+        ]  # fmt: skip
+        named = os.path.normpath(plain[0]) if plain and name != "vite" else None
+        return (None if named and named.startswith(("..", "/")) else named), one_page
+    return None, False
 
 
 def places_of(needs: dict[str, str], app_dir: Path, *, built: bool) -> tuple[str, ...]:

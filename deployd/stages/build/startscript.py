@@ -1,27 +1,65 @@
-"""package.json's scripts -> the file that Node.js runs in production, as the app's own start script says."""
+"""package.json's scripts -> Start: the file that Node.js runs in production, and with what."""
 
 from __future__ import annotations
 
 import re
-import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployd.stages.build import manifest
+from deployd.stages.build.scriptwords import Command, commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STARTS = ("start", "start:prod", "start:production", "prod", "serve", "server", "start:server")
 _RUNNERS = {"node", "nodejs", "ts-node", "tsx", "nodemon", "bun", "pm2-runtime", "ts-node-esm", "node-dev"}
-_BEFORE = {"cross-env", "env", "exec", "dotenv", "dotenvx", "--", "npx", "time", "run"}
 _WITH_VALUE = {
     "-r", "--require", "--import", "--loader", "--experimental-loader", "--env-file", "-C", "--conditions", "-P",
     "--project", "--tsconfig", "-e", "--ext", "-w", "--watch-path", "-O", "--compiler-options", "-i", "--instances",
+    "--title", "--icu-data-dir", "--env-file-if-exists", "-n", "--name",
 }  # fmt: skip
+# Options that change nothing about how a built server runs, or that Node.js has as its own default now.
+_HARMLESS = re.compile(
+    r"--(?:max-|enable-source-maps|(?:no-|trace-|disable-)(?:warning|deprecation)|experimental-(?:strip-types"
+    r"|json-modules|modules|fetch|specifier-resolution=explicit)|inspect|watch|ext|name|exec-mode|instances|transpile-only)"
+    r"|-[TinwPe](?:\s|$)"
+)
+_ENV_FILE = re.compile(r"--env-file(?:-if-exists)?[= ](.+)")
 _ENDINGS = ("", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", "/index.js", "/index.mjs", "/index.cjs", "/index.ts")
 _DEEP = 4
 _IMPORT = r"""(?:require\(|from|import|import\()\s*["'`]"""
+_PM2_FILE = re.compile(r"""\bscript["']?\s*:\s*["'`]([^"'`]+)["'`]""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A start script's command that runs Node.js.
+
+    `file` is written as in the script, relative to `folder` (below the app's). `words` follow it, `variables` stand
+    before it, `preloads` are modules that are loaded first, and `lost` are options that only a command line can give.
+    `env_files` are files of variables that it reads.
+    """
+
+    script: str
+    file: str
+    folder: str = ""
+    words: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    preloads: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether `node FILE` alone does the same."""
+        return not (self.words or self.variables or self.preloads or self.folder)
+
+
+def find(package: dict[str, Any]) -> Start | None:
+    """The first command of the start scripts that runs a file with Node.js; None when none does."""
+    return next(_started(package), None)
 
 
 def entry(package: dict[str, Any], app_dir: Path) -> str | None:
@@ -29,19 +67,27 @@ def entry(package: dict[str, Any], app_dir: Path) -> str | None:
 
     A file that is not there (yet) is named as the script names it.
     """
-    return next((resolve(word, app_dir) for word, _ in _started(package)), None)
+    start = find(package)
+    return file_of(start, app_dir) if start else None
 
 
-def flags(package: dict[str, Any]) -> tuple[str, ...]:
-    """The options of Node.js's own in the start script: deployd starts the server without them."""
-    return next((flags for _, flags in _started(package)), ())
+def file_of(start: Start, app_dir: Path) -> str:
+    """The file of a start, relative to `app_dir` and with its ending; the script's, where pm2's own file names it."""
+    at = f"{start.folder}/" if start.folder else ""
+    named = resolve(f"{at}{start.file.removeprefix('./')}", app_dir)
+    path = app_dir / named
+    if re.search(r"\.config\.[cm]?js$|\.json$", named) and path.is_file():
+        told = _PM2_FILE.search(path.read_text(errors="replace"))
+        if told:
+            return resolve(f"{at}{told[1].removeprefix('./')}", app_dir)
+    return named
 
 
 def command(package: dict[str, Any], name: str) -> tuple[str, ...] | None:
     """The words after the program `name` in a start script: `react-router-serve ./build/server/index.js`."""
-    for words in _commands(package):
-        if Path(words[0]).name == name:
-            return tuple(words[1:])
+    for one in _commands(package):
+        if Path(one.words[0]).name == name:
+            return one.words[1:]
     return None
 
 
@@ -83,22 +129,54 @@ def _imported(path: Path) -> Path:
     return found
 
 
-def _started(package: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for words in _commands(package):
-        program, rest = Path(words[0]).name, words[1:]
+def _commands(package: dict[str, Any]) -> Iterator[Command]:
+    scripts = manifest.scripts(package)
+    for name in STARTS:
+        if name in scripts:
+            yield from commands(name, scripts)
+
+
+def _started(package: dict[str, Any]) -> Iterator[Start]:
+    for one in _commands(package):
+        program, rest = Path(one.words[0]).name, list(one.words[1:])
         if program == "pm2" and rest[:1] == ["start"]:
             program, rest = "pm2-runtime", rest[1:]
         if program not in _RUNNERS:
             continue
-        found = _first_file(rest)
-        if found is not None:
-            yield found
+        given, file, words = _split(rest)
+        if not file:
+            continue
+        preloads, lost, env_files = _sorted(given)
+        if program.startswith("pm2"):
+            lost, words = [], []
+        variables = dict(one.variables)
+        if program == "tsx":
+            preloads.insert(0, "import tsx")
+        elif program.startswith("ts-node"):
+            quick = "/transpile-only" if {"-T", "--transpile-only"}.intersection(given) else ""
+            preloads.insert(0, f"require ts-node/register{quick}")
+            project = next(
+                (word.split(maxsplit=1)[1] for word in given if word.startswith(("-P ", "--project "))), None
+            )
+            variables |= {"TS_NODE_PROJECT": project} if project else {}
+            lost = [word for word in lost if not word.startswith(("--project", "--esm"))]
+        yield Start(
+            script=one.script,
+            file=file,
+            folder=one.folder,
+            words=tuple(words),
+            variables=tuple(variables.items()),
+            preloads=tuple(preloads),
+            lost=tuple(lost),
+            env_files=(*one.env_files, *env_files),
+        )
 
 
-def _first_file(words: list[str]) -> tuple[str, tuple[str, ...]] | None:
+def _split(words: list[str]) -> tuple[list[str], str, list[str]]:
+    """The options before the file, the file, and what follows it."""
     given: list[str] = []
     waiting = False
-    for word in words:
+    for number, word in enumerate(words):
         if waiting:
             given[-1] += f" {word}"
             waiting = False
@@ -106,71 +184,21 @@ def _first_file(words: list[str]) -> tuple[str, tuple[str, ...]] | None:
             given.append(word)
             waiting = word in _WITH_VALUE
         elif word not in {"run", "watch"}:
-            return word, tuple(given)
-    return None
+            return given, word, words[number + 1 :]
+    return given, "", []
 
 
-def _commands(package: dict[str, Any]) -> Iterator[list[str]]:
-    """The plain commands of the start scripts, in the order in which they count; `npm run x` is followed."""
-    scripts = manifest.scripts(package)
-    for name in STARTS:
-        if name in scripts:
-            yield from _plain(scripts[name], scripts, deep=_DEEP)
-
-
-def _plain(text: str, scripts: dict[str, str], *, deep: int) -> Iterator[list[str]]:
-    try:
-        words = list(shlex.shlex(text, posix=True, punctuation_chars="&|;"))
-        words = _shell_words(text) if words else []
-    except ValueError:
-        return
-    command: list[str] = []
-    parts: list[list[str]] = []
-    for word in words:
-        if word and set(word) <= set("&|;"):
-            parts.append(command)
-            command = []
-        else:
-            command.append(word)
-    for part in reversed([*parts, command]):  # what runs on is last
-        bare = _bare(part)
-        if not bare:
-            continue
-        named = _script_of(bare)
-        if named in scripts and deep:
-            yield from _plain(scripts[named], scripts, deep=deep - 1)
-        else:
-            yield bare
-
-
-def _shell_words(text: str) -> list[str]:
-    lexer = shlex.shlex(text, posix=True, punctuation_chars="&|;")
-    lexer.whitespace_split = True
-    return list(lexer)
-
-
-def _bare(words: list[str]) -> list[str]:
-    """A command without what stands before it: variables, cross-env, dotenv and its options."""
-    rest = list(words)
-    while rest:
-        first = rest[0]
-        if re.fullmatch(r"[A-Za-z_]\w*=.*", first) or first in _BEFORE:
-            rest.pop(0)
-            while first in {"dotenv", "dotenvx"} and rest and rest[0].startswith("-") and rest[0] != "--":
-                option = rest.pop(0)
-                if option in {"-e", "-f", "-c"} and rest and not rest[0].startswith("-"):
-                    rest.pop(0)
-        else:
-            break
-    return rest
-
-
-def _script_of(words: list[str]) -> str | None:
-    if words[0] not in {"npm", "pnpm", "yarn", "bun"}:
-        return None
-    rest = [word for word in words[1:] if not word.startswith("-")]
-    if rest[:1] in (["run"], ["run-script"]):
-        rest = rest[1:]
-    elif words[0] == "bun":
-        return None  # `bun server.js` runs a file
-    return rest[0] if rest else None
+def _sorted(given: list[str]) -> tuple[list[str], list[str], list[str]]:
+    preloads, lost, env_files = [], [], []
+    for option in given:
+        name, _, value = option.replace("=", " ", 1).partition(" ")
+        env_file = _ENV_FILE.fullmatch(option)
+        if name in {"-r", "--require"} and value:
+            preloads.append(f"require {value}")
+        elif name == "--import" and value:
+            preloads.append(f"import {value}")
+        elif env_file:
+            env_files.append(env_file[1])
+        elif not _HARMLESS.match(option):
+            lost.append(option)
+    return preloads, lost, env_files

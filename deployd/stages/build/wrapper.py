@@ -1,7 +1,7 @@
-"""A server's file and the words it needs -> a small file of deployd's that starts it so, as its main program.
+"""A server's file and how its script starts it -> a small file of deployd's that starts it so, as its main program.
 
-Hosts run `node ENTRY` in the release's folder, with no words. A wrapper goes to the app's own folder, gives the
-words, and hands over: for the app it is as if it had been started by its own script.
+Hosts run `node ENTRY` in the release's folder, with no words. A wrapper goes to the app's own folder, sets the script's
+variables, loads what comes first, gives the words, and hands over: for the app it is as if its own script had run.
 """
 
 from __future__ import annotations
@@ -10,23 +10,58 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 NAME = "deployd-start.cjs"
-_TEXT = """\
-// written by deployd when it built this app: starts it as its own start script does
-process.chdir(__dirname);
-process.argv.splice(1, process.argv.length, require("node:path").join(__dirname, {entry}){words});
-require("node:module").runMain();
+_HEAD = "// written by deployd when it built this app: starts it as its own start script does\n"
+_JOIN = 'require("node:path").join(__dirname, {})'
+_EXPAND = r"""const expand = (text) =>
+  text.replace(/\$(?:(\w+)|\{(\w+)(?::?-([^}]*))?\})/g, (_, a, b, or) => process.env[a || b] || or || "");
 """
 
 
-def write(app_dir: Path, entry: str, *, words: Sequence[str] = ()) -> str:
-    """Write the wrapper that starts `entry` (relative to `app_dir`) with `words`. Returns the wrapper's name."""
-    more = "".join(f", {_js(word)}" for word in words)
-    (app_dir / NAME).write_text(_TEXT.format(entry=_js(entry), words=more))
+def write(
+    app_dir: Path,
+    entry: str,
+    *,
+    words: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+    preloads: Sequence[str] = (),
+    folder: str = "",
+) -> str:
+    """Write the wrapper that starts `entry` (relative to `app_dir`) with `words`; returns the wrapper's name.
+
+    `variables` hold where the environment says nothing else. `preloads` are `require X` and `import X`, as Node.js's
+    options of these names. `folder`, below the app's, is the working folder.
+    """
+    texts = [*words, *(variables or {}).values()]
+    required = [_place(one.removeprefix("require "), folder) for one in preloads if one.startswith("require ")]
+    imported = [_place(one.removeprefix("import "), folder) for one in preloads if one.startswith("import ")]
+    more = "".join(f", {_text(word)}" for word in words)
+    lines = [
+        f"process.chdir({_JOIN.format(_js(folder)) if folder else '__dirname'});\n",
+        _EXPAND if any("$" in text for text in texts) else "",
+        *(f"process.env[{_js(name)}] ??= {_text(value)};\n" for name, value in (variables or {}).items()),
+        f"process.argv.splice(1, process.argv.length, {_JOIN.format(_js(entry))}{more});\n",
+        *(f"require({_js(one)});\n" for one in required),
+    ]
+    run = 'require("node:module").runMain()'
+    if imported:
+        waiting = "".join(f"  await import({_js(one)});\n" for one in imported)
+        run = f"(async () => {{\n{waiting}  {run};\n}})()"
+    (app_dir / NAME).write_text(f"{_HEAD}{''.join(lines)}{run};\n")
     return NAME
+
+
+def _place(module: str, folder: str) -> str:
+    if not module.startswith("."):
+        return module
+    return f"./{folder}/{module}" if folder else module
+
+
+def _text(value: str) -> str:
+    return f"expand({_js(value)})" if "$" in value else _js(value)
 
 
 def _js(value: str) -> str:

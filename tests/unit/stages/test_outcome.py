@@ -120,6 +120,11 @@ def test_a_build_that_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
         ({"dist/shop/browser/index.html": "", "package.json": '{"dependencies": {"@angular/core": "20"}}'}, {},
          StaticSite(folder="dist/shop/browser", fallback="index.html")),
         ({"build/index.html": "", "build/200.html": ""}, {}, StaticSite(folder="build", fallback="200.html")),
+        ({"dist/index.html": '<script src="/docs/assets/a.js">', "dist/assets/a.js": "", "dist/404.html": ""}, {},
+         StaticSite(folder="dist", not_found="docs/404.html")),
+        ({"dist/index.html": '<script src="/assets/a.js">', "dist/assets/a.js": ""}, {}, StaticSite(folder="dist")),
+        ({"made/index.html": "", "package.json": '{"scripts": {"build": "x", "start": "serve -s -l $PORT made"}}'}, {},
+         StaticSite(folder="made", fallback="index.html")),
     ],
 )  # fmt: skip
 def test_sites(tmp_path: Path, files: dict[str, str], more: dict[str, Any], site: StaticSite) -> None:
@@ -166,10 +171,14 @@ def test_a_server_that_nothing_names(tmp_path: Path) -> None:
 
 
 def test_options_of_node_that_get_lost_are_told(tmp_path: Path) -> None:
-    files = {"package.json": '{"scripts": {"start": "node --import ./o.mjs --max-old-space-size=1 s.js"}}', "s.js": ""}
-    (warning,) = left(tmp_path, "node", files).warnings
-    assert "--import ./o.mjs:" in warning
-    assert "NODE_OPTIONS" in warning
+    files = {
+        "package.json": '{"scripts": {"start": "node --loader ./o.mjs --env-file=.env --max-old-space-size=1 s.js"}}',
+        "s.js": "",
+    }
+    lost, env = left(tmp_path, "node", files).warnings
+    assert "--loader ./o.mjs:" in lost
+    assert "NODE_OPTIONS" in lost
+    assert "deployd env import .env" in env
 
 
 @pytest.mark.parametrize(
@@ -179,8 +188,10 @@ def test_options_of_node_that_get_lost_are_told(tmp_path: Path) -> None:
          ".output/server/index.mjs", {"/_nuxt": ".output/public/_nuxt"}),
         ("astro", {"dist/server/entry.mjs": "", "dist/client/_astro/x": ""}, "dist/server/entry.mjs",
          {"/_astro": "dist/client/_astro"}),
-        ("sveltekit", {"build/index.js": "", "build/handler.js": ""}, "build/index.js", {}),
-        ("sveltekit", {"made/index.js": "", "made/handler.js": "", "svelte.config.js": "adapter({ out: 'made' })"}, "made/index.js", {}),
+        ("astro", {"dist/server/entry.mjs": "", "run.mjs": "", "package.json": '{"scripts": {"start": "node run.mjs"}}'},
+         "run.mjs", {}),
+        ("sveltekit", {"build/index.js": "", "build/handler.js": "", "go.js": "",
+                       "package.json": '{"scripts": {"start": "node go.js"}}'}, "go.js", {}),
         ("react-router", PACKAGE | {"server.js": "", "package.json": '{"scripts": {"start": "node server.js"}}',
                                     "build/server/index.js": ""}, "server.js", {}),
     ],
@@ -190,6 +201,18 @@ def test_frameworks_with_a_server(
 ) -> None:
     found = left(tmp_path, framework, files)
     assert (found.kind, found.entries, dict(found.assets)) == ("node", (entry,), assets)
+
+
+@pytest.mark.parametrize(
+    ("files", "entry"),
+    [
+        ({"build/index.js": "", "build/handler.js": ""}, "build/index.js"),
+        ({"made/index.js": "", "made/handler.js": "", "svelte.config.js": "adapter({ out: 'made' })"}, "made/index.js"),
+    ],
+)
+def test_sveltekit_is_told_to_believe_the_web_server(tmp_path: Path, files: dict[str, str], entry: str) -> None:
+    assert left(tmp_path, "sveltekit", files).entries == (wrapper.NAME, entry)
+    assert 'process.env["PROTOCOL_HEADER"] ??= "x-forwarded-proto"' in (tmp_path / wrapper.NAME).read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""A script of package.json -> its plain commands: their words, and the variables and the folder before them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_BEFORE = {"cross-env", "cross-env-shell", "env", "exec", "dotenv", "dotenvx", "--", "npx", "time", "run", "dumb-init"}
+_VARIABLE = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_DEEP = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command. `script` is the script that it stands in, `folder` where a `cd` before it has led."""
+
+    script: str
+    words: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...] = ()
+    folder: str = ""
+    env_files: tuple[str, ...] = ()
+
+
+def commands(name: str, scripts: Mapping[str, str]) -> Iterator[Command]:
+    """The commands of a script, the last one first, because that is what runs on; `npm run x` is followed."""
+    yield from _plain(Command(script=name, words=()), scripts, deep=_DEEP)
+
+
+def _plain(outer: Command, scripts: Mapping[str, str], *, deep: int) -> Iterator[Command]:
+    found: list[Command] = []
+    folder = outer.folder
+    for words in _parts(scripts[outer.script]):
+        if words[:1] == ["cd"] and len(words) == 2:  # noqa: PLR2004 - `cd FOLDER`
+            folder = os.path.normpath(os.path.join(folder, words[1]))  # noqa: PTH118 - text
+            continue
+        bare = _bare(words)
+        if bare.words:
+            found.append(
+                Command(
+                    script=outer.script,
+                    words=bare.words,
+                    variables=tuple((dict(outer.variables) | dict(bare.variables)).items()),
+                    folder="" if folder == "." or folder.startswith(("..", "/")) else folder,
+                    env_files=(*outer.env_files, *bare.env_files),
+                )
+            )
+    for one in reversed(found):
+        named = _script_of(one.words) if not one.folder else None
+        if named and named in scripts and deep:
+            inner = Command(script=named, words=(), variables=one.variables, folder=one.folder, env_files=one.env_files)
+            yield from _plain(inner, scripts, deep=deep - 1)
+        else:
+            yield one
+
+
+def _parts(text: str) -> Iterator[list[str]]:
+    """The commands between `&&`, `||`, `;` and `|`; nothing for a text that no shell would take."""
+    try:
+        lexer = shlex.shlex(text, posix=True, punctuation_chars="&|;")
+        lexer.whitespace_split = True
+        words = list(lexer)
+    except ValueError:
+        return
+    command: list[str] = []
+    for word in words:
+        if word and set(word) <= set("&|;"):
+            yield command
+            command = []
+        else:
+            command.append(word)
+    yield command
+
+
+def _bare(words: list[str]) -> Command:
+    """A command without what stands before it: variables, cross-env, dotenv and its options."""
+    rest, variables, env_files = list(words), dict[str, str](), list[str]()
+    while rest:
+        first = rest[0]
+        variable = _VARIABLE.fullmatch(first)
+        if variable:
+            variables[variable[1]] = variable[2]
+        elif first not in _BEFORE:
+            break
+        rest.pop(0)
+        while first in {"dotenv", "dotenvx"} and rest and rest[0].startswith("-") and rest[0] != "--":
+            option = rest.pop(0)
+            if option in {"-e", "-f", "-c"} and rest and not rest[0].startswith("-"):
+                env_files.append(rest.pop(0))
+    return Command(script="", words=tuple(rest), variables=tuple(variables.items()), env_files=tuple(env_files))
+
+
+def _script_of(words: tuple[str, ...]) -> str | None:
+    if words[0] not in {"npm", "pnpm", "yarn", "bun"}:
+        return None
+    rest = [word for word in words[1:] if not word.startswith("-")]
+    if rest[:1] in (["run"], ["run-script"]):
+        rest = rest[1:]
+    elif words[0] == "bun":
+        return None  # `bun server.js` runs a file
+    return rest[0] if rest else None

@@ -1,0 +1,55 @@
+"""A server's file and the app's start script -> the entries that start it so, and the folders that it reads by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from deployd.stages.build import startscript, wrapper
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deployd.stages.build.startscript import Start
+
+# Folders that servers read at run time without an import that names them.
+_READ = (
+    "public", "views", "templates", "static", "locales", "migrations", "proto", "protos", "emails", "i18n", "lang",
+    "config",
+)  # fmt: skip
+_SET = {"NODE_ENV", "PORT", "HOSTNAME", "PATH", "HOME"}  # by deployd, for every release
+
+
+def entries(package: dict[str, Any], entry: str, *, app_dir: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The files that Node.js is to run and trace, the first one starting it; and warnings."""
+    start = startscript.find(package)
+    if start is None or startscript.file_of(start, app_dir) != entry:
+        return (entry,), ()
+    variables = {name: value for name, value in start.variables if name not in {*_SET, "NODE_OPTIONS"}}
+    told = tuple(_told(start))
+    if not (variables or start.words or start.preloads or start.folder):
+        return (entry,), told
+    made = wrapper.write(
+        app_dir, entry, words=start.words, variables=variables, preloads=start.preloads, folder=start.folder
+    )
+    return (made, entry), told
+
+
+def read_by_name(app_dir: Path, entry: str) -> tuple[str, ...]:
+    """The folders of the app that travel whole: those beside package.json, and for sources in `src` those in there."""
+    places = ("", "src/") if entry.startswith("src/") else ("",)
+    return tuple(f"{place}{name}" for place in places for name in _READ if (app_dir / place / name).is_dir())
+
+
+def _told(start: Start) -> list[str]:
+    given = [value for name, value in start.variables if name == "NODE_OPTIONS"]
+    told = []
+    if start.lost or given:
+        told.append(
+            f"the start script gives Node.js {' '.join([*start.lost, *given])}: deployd starts the server without it; "
+            "`deployd env set NODE_OPTIONS` gives options to Node.js"
+        )
+    told += [
+        f"the start script reads {name}, which does not travel: `deployd env import {name}` keeps its values"
+        for name in start.env_files
+    ]
+    return told
