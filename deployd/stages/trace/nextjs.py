@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deployd.domain.stages import BuildOutput, FileSet, TracedFile
-from deployd.stages.trace import assembled, includes, nextapp, regenerated, routes, standalone, tree
+from deployd.stages.trace import assembled, includes, nextapp, regenerated, routes, squoosh, standalone, tree
 from deployd.stages.trace.found import Found
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def trace(
         assembled.add(found, app, needed, skip=skip, tools=tools, cancel=cancel)
     add_included(found, app, applied.added)
     add_folders(found, app)
+    squoosh.add(found, app, tools=tools)
     found.told += [*assembled.outside(needed), *applied.warnings]
     return file_set(found, app, entry=app.at("server.js"))
 
@@ -86,7 +87,7 @@ def add_folders(found: Found, app: NextApp) -> None:
 
 def file_set(found: Found, app: NextApp, *, entry: str) -> FileSet:
     """The result: what is served past the app, and what each release needs a writable copy of."""
-    served = routes.read(app.dist)
+    served = routes.read(app.dist, asset_prefix=str(app.config.get("assetPrefix") or ""))
     assets, public = app.in_dist("static"), app.at("public")
     dist = app.in_dist("")
     return FileSet(
@@ -94,7 +95,7 @@ def file_set(found: Found, app: NextApp, *, entry: str) -> FileSet:
         entry=entry,
         files=tuple(_timed(found.files[path], dist=dist) for path in sorted(found.files)),
         writable=found.writable,
-        assets={f"{served.base_path}/_next/static": assets} if found.below(assets) else {},
+        assets={f"{prefix}/_next/static": assets for prefix in served.prefixes} if found.below(assets) else {},
         ask_first=not served.serves_assets,
         public={served.base_path or "/": public} if served.serves_public and found.below(public) else {},
         warnings=found.warnings(),

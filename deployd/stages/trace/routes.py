@@ -11,17 +11,23 @@ from deployd.stages.trace import manifests
 if TYPE_CHECKING:
     from pathlib import Path
 
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~@-][A-Za-z0-9._~@-]*)+")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """`serves_assets`: `_next/static` needs nothing of the app. `serves_public`: neither do the files of `public`."""
+    """`serves_assets`: `_next/static` needs nothing of the app. `serves_public`: neither do the files of `public`.
+
+    `prefixes` are what stands before `/_next/static`: the base path, and the asset prefix where it is a path.
+    """
 
     base_path: str
+    prefixes: tuple[str, ...]
     serves_assets: bool
     serves_public: bool
 
 
-def read(dist: Path) -> Rules:
+def read(dist: Path, *, asset_prefix: str = "") -> Rules:
     """Read `.next`'s manifests: middleware, headers, redirects and early rewrites come before public files."""
     manifest = manifests.read(dist / "routes-manifest.json")
     base_path = str(manifest.get("basePath") or "")
@@ -29,10 +35,13 @@ def read(dist: Path) -> Rules:
     rewrites = manifest.get("rewrites") or []
     early = rewrites.get("beforeFiles", []) if isinstance(rewrites, dict) else []
     redirects = [rule for rule in manifest.get("redirects") or [] if not rule.get("internal")]
-    sample = f"{base_path}/_next/static/chunks/x.js"
+    prefix = asset_prefix.rstrip("/")
+    prefixes = dict.fromkeys([base_path, *([prefix] if _PLAIN_PATH.fullmatch(prefix) else [])])
+    samples = [f"{one}/_next/static/chunks/x.js" for one in prefixes]
     return Rules(
         base_path=base_path,
-        serves_assets=not any(_matches(rule, sample) for rule in headers),
+        prefixes=tuple(prefixes),
+        serves_assets=not any(_matches(rule, sample) for rule in headers for sample in samples),
         serves_public=not (headers or early or redirects or _has_middleware(dist)),
     )
 

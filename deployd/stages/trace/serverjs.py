@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployd.domain.stages import TracedFile
 from deployd.stages.trace import manifests
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from deployd.stages.trace.nextapp import NextApp
 
 _COMMON_JS = """const here = __dirname;
@@ -64,6 +65,7 @@ process.argv[1] = path.join(__dirname, %s);
 require("node:module").runMain(); // as `node FILE` would: require.main is the app's server
 """
 _FIRST_WITH_DRAIN = 14
+_SAID = re.compile(r',\s*"output":\s*"standalone"|"output":\s*"standalone",')  # in a text, the quotes have backslashes
 OWN = "deployd-server.cjs"
 
 
@@ -78,11 +80,21 @@ def make(app: NextApp, *, tools: Path) -> TracedFile:
 
 def make_own(app: NextApp, entry: str, *, tools: Path) -> TracedFile:
     """The file that starts the app's own server, `entry` in the app's folder."""
-    return _kept(_OWN % (_settled(app), json.dumps(entry)), at=app.at(OWN), tools=tools)
+    return _kept(_OWN % (_settled(app, own=True), json.dumps(entry)), at=app.at(OWN), tools=tools)
 
 
-def _settled(app: NextApp) -> str:
-    return json.dumps({**app.config, "distDir": f"./{app.folder}"}, ensure_ascii=True)
+def not_standalone(file: TracedFile, *, tools: Path) -> TracedFile:
+    """A server.js that does not say of itself that it is a standalone one; the same where it does not say so."""
+    text = Path(file.source).read_text(encoding="utf-8")
+    said = _SAID.sub("", text)
+    return file if said == text else replace(_kept(said, at=file.path, tools=tools), reasons=file.reasons)
+
+
+def _settled(app: NextApp, *, own: bool = False) -> str:
+    config = {**app.config, "distDir": f"./{app.folder}"}
+    if own and config.get("output") == "standalone":
+        del config["output"]  # Next.js warns of a server of the app's own otherwise
+    return json.dumps(config, ensure_ascii=True)
 
 
 def _kept(text: str, *, at: str, tools: Path) -> TracedFile:

@@ -279,6 +279,51 @@ def test_middleware_of_every_kind_belongs_to_the_app(tmp_path: Path) -> None:
     assert not routes.read(built.dist).serves_public
 
 
+@pytest.mark.parametrize(
+    ("prefix", "served"),
+    [
+        ("/cdn", ["/docs/_next/static", "/cdn/_next/static"]), ("/cdn/", ["/docs/_next/static", "/cdn/_next/static"]),
+        ("https://cdn.test/x", ["/docs/_next/static"]), ("", ["/docs/_next/static"]), ("/a b", ["/docs/_next/static"]),
+    ],
+)  # fmt: skip
+def test_an_asset_prefix_that_is_a_path_is_served_too(tmp_path: Path, prefix: str, served: list[str]) -> None:
+    built = Built(tmp_path)
+    built.routes(basePath="/docs")
+    built.json(built.dist / "required-server-files.json", {"files": [], "config": {"assetPrefix": prefix}})
+    assert list(built.trace().assets) == served
+
+
+@pytest.mark.parametrize(
+    ("version", "sharp", "brings"), [("14.2.0", False, True), ("14.2.0", True, False), ("15.5.0", False, False)]
+)
+def test_next_13_and_14_without_sharp_use_their_own_image_code(
+    built: Built, version: str, *, sharp: bool, brings: bool
+) -> None:
+    package = built.root / "node_modules/next"
+    built.json(package / "package.json", {"version": version})
+    for name in (
+        "dist/server/lib/squoosh/impl.js",
+        "dist/server/lib/squoosh/webp/enc.wasm",
+        "dist/server/lib/squoosh/impl.d.ts",
+    ):
+        built.write(package / name, "")
+    config = '{"a":"\\"output\\":\\"standalone\\",","output":"standalone","b":1}'
+    built.write(built.standalone / "server.js", f"const nextConfig = {config}\n")
+    if sharp:
+        built.json(built.dist / "standalone/node_modules/sharp/package.json", {})
+    files = {file.path: file for file in built.trace().files}
+    taken = [path for path in files if "squoosh" in path]
+    assert taken == (
+        [f"node_modules/next/dist/server/lib/squoosh/{name}" for name in ("impl.js", "webp/enc.wasm")] if brings else []
+    )
+    server = Path(next(file.source for path, file in files.items() if path.endswith("server.js"))).read_text()
+    assert server == (
+        f"const nextConfig = {config}\n".replace('"output":"standalone",', "", 1)
+        if brings
+        else f"const nextConfig = {config}\n"
+    )
+
+
 def test_a_base_path_stands_before_the_urls(tmp_path: Path) -> None:
     built = Built(tmp_path)
     built.routes(basePath="/docs")
