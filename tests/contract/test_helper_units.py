@@ -94,9 +94,11 @@ def test_a_domain_belongs_to_one_app(host: FakeHost) -> None:
     host.ok("configure", "blog", "production", doc={"domains": ["www.shop.test"], "port": 8080})
     host.ok("configure", "wiki", "production", doc={"domains": []})
     host.refused("configure", "last", "production", doc={"domains": []}, code="domain-taken")
-    assert sorted(sites(host)) == ["blog-production.caddy", "shop-production.caddy", "wiki-production.caddy"]
+    apps = ["blog-production.caddy", "default.caddy", "shop-production.caddy", "wiki-production.caddy"]
+    assert sorted(sites(host)) == apps
     assert "http://www.shop.test:8080 {" in sites(host)["blog-production.caddy"]
-    assert "bind fd/3" not in sites(host)["blog-production.caddy"]
+    assert "import plain\n" not in sites(host)["blog-production.caddy"]
+    assert "http:// {" not in sites(host)["default.caddy"]
 
 
 def test_a_port_that_another_program_has(host: FakeHost) -> None:
@@ -188,6 +190,31 @@ def test_probe_says_all_it_knows_when_a_release_is_not_healthy(configured: FakeH
     assert details["attempts"] > 2
     assert f"{A}.sock" in details["address"]
     assert 0.3 < details["waited_s"] < 5
+
+
+def next_app(**routes: Any) -> Package:
+    """A Next.js app with a distDir of its own."""
+    files = {"server.js": b"serve()", ".deployd/listen.cjs": b"listen()", "web/made/static/a.js": b"a"}
+    files["web/made/routes-manifest.json"] = json.dumps({"staticRoutes": [], "dynamicRoutes": []} | routes).encode()
+    return Package(files, assets={"/cdn/_next/static": "web/made/static", "/docs/_next/static": "web/made/static"})
+
+
+def test_probe_asks_at_the_base_path_when_nobody_said_where(configured: FakeHost) -> None:
+    configured.start(A, next_app(basePath="/docs", staticRoutes=[{"page": "/"}]))
+    configured.serve(A, status=404)
+
+    said = configured.refused("probe", *APP, A, doc=PROBE | {"timeout": 0.3}, code="probe-failed")
+    assert ".sock /docs " in said["details"]["address"]
+    other = configured.refused("probe", *APP, A, doc=PROBE | {"timeout": 0.3, "path": "/up"}, code="probe-failed")
+    assert ".sock /up " in other["details"]["address"]
+
+
+def test_probe_takes_a_404_of_an_app_without_a_first_page(configured: FakeHost) -> None:
+    configured.start(A, next_app(basePath="", dynamicRoutes=[{"page": "/api/[name]"}]))
+    configured.serve(A, status=404)
+
+    assert configured.ok("probe", *APP, A, doc=PROBE)["status"] == 404
+    configured.refused("probe", *APP, A, doc=PROBE | {"timeout": 0.3, "path": "/up"}, code="probe-failed")
 
 
 def test_probe_does_not_wait_for_a_server_that_keeps_exiting(configured: FakeHost) -> None:

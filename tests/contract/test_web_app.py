@@ -31,6 +31,8 @@ class Echo(http.server.BaseHTTPRequestHandler):
         ).encode()  # fmt: skip
         self.send_response(404 if missing else 200)
         self.send_header("X-App", "yes")
+        if self.path.startswith("/away?"):
+            self.send_header("Location", self.path.partition("?")[2])
         self.send_header("Content-Length", str(len(said)))
         self.end_headers()
         if self.command != "HEAD":
@@ -114,6 +116,21 @@ def test_what_a_visitor_claims_does_not_reach_the_app(live: RealWeb) -> None:
     ours = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
     assert {name.lower().replace("_", "-") for name in forged} & set(headers) == ours
     assert not [value for value in headers.values() if "evil" in value or "6.6.6.6" in value or "admin" in value]
+
+
+@pytest.mark.parametrize(
+    ("said", "arrives"),
+    [
+        ("http://localhost:3000/landed?a=1#b", "/landed?a=1#b"), ("https://localhost:3000/", "/"), ("/landed", "/landed"),
+        ("https://else.test/a", "https://else.test/a"), ("http://localhost:4000/a", "http://localhost:4000/a"),
+        ("https://else.test/?next=http://localhost:3000/a", "https://else.test/?next=http://localhost:3000/a"),
+    ],
+)  # fmt: skip
+def test_a_redirect_to_the_apps_own_address_leads_to_where_the_visitor_is(
+    live: RealWeb, said: str, arrives: str
+) -> None:
+    """`new URL("/landed", request.url)` in a route handler of Next.js is what the server itself listens on."""
+    assert live.ask(f"/away?{said}").headers["location"] == arrives
 
 
 def test_an_app_with_headers_on_its_assets_is_asked_first(host: FakeHost, web: RealWeb) -> None:
