@@ -19,7 +19,7 @@ from deployd.domain.options import Trace
 from deployd.domain.stages import BuildOutput, BuildPlan, FileSet
 from deployd.errors import PackageError
 from deployd.stages import trace
-from deployd.stages.trace import programs
+from deployd.stages.trace import analysis, programs
 
 SERVER = """
 const express = require("express"); const path = require("path"); const fs = require("fs");
@@ -330,3 +330,21 @@ def test_the_command_takes_nfts_options(app: Path, tools: Path, state: Path) -> 
     gone = deployd("--entry", "gone.js", "--json", state=state, cwd=app)
     assert (gone.returncode, json.loads(gone.stderr.splitlines()[-1])["error"]["code"]) == (1, "entry-missing")
     assert deployd("--base", ".", state=state, cwd=app).returncode == 2
+
+
+def test_sources_in_typescript_are_followed_through_their_types(tools: Path, tmp_path: Path) -> None:
+    files = {
+        "package.json": '{"type": "module"}',
+        "main.ts": "import type { A } from 'gone'\nimport { b, type C } from './lib/b'\nexport enum W { X = 'x' }\nb as C\n",
+        "lib/b.ts": "export const b: number = 1; import('./c.mts') as Promise<unknown>",
+        "lib/c.mts": "class D<T> { constructor(private t: T) {} }\nimport { join } from 'node:path'\n"
+        "join(import.meta.dirname, 'text.txt')\n",
+        "lib/text.txt": "text",
+        "lib/view.tsx": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = analysis.run(analysis.Wish(entries=("main.ts",), base=tmp_path), tools=tools)
+    assert {"main.ts", "lib/b.ts", "lib/c.mts"} <= set(found.paths)
+    assert "lib/view.tsx" not in found.paths

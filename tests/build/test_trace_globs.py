@@ -44,7 +44,7 @@ def excluded_for(route_glob: str, picomatch: Path, tmp_path: Path) -> set[str]:
     """The routes that a route glob of an exclude reaches."""
     rule = includes.Rule(route=route_glob, glob="x.txt", origin="trace.exclude")
     (tmp_path / "tools").mkdir(exist_ok=True)
-    link = tmp_path / "tools" / f"nft-{programs.version()}"
+    link = tmp_path / "tools" / programs.folder_name()
     if not link.exists():
         link.symlink_to(picomatch.parents[1])
     applied = includes.apply(
@@ -173,7 +173,7 @@ def _direct(globs: Sequence[str], picomatch: Path) -> list[set[str]]:
 def test_excludes_are_matched_from_the_apps_folder(
     picomatch: Path, folder: Path, tmp_path: Path, glob: str, excluded: set[str]
 ) -> None:
-    (tmp_path / f"nft-{programs.version()}").symlink_to(picomatch.parents[1])
+    (tmp_path / programs.folder_name()).symlink_to(picomatch.parents[1])
     rules = includes.Rules(exclude=(includes.Rule(route="/*", glob=glob, origin="trace.exclude"),))
     applied = includes.apply(rules, traces=None, files=FILES, app_dir=folder, root=folder, tools=tmp_path)
     assert set(applied.excluded) == excluded

@@ -261,3 +261,39 @@ def test_a_server_that_asks_itself_by_tcp_gets_its_own_answer(serve: Callable[..
     served.process.wait(timeout=20)
     assert time.monotonic() - begun < 5  # its own kept connections hold nothing up
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+FORKS = """
+const cluster = require("node:cluster");
+if (cluster.isPrimary) {
+  for (let n = 0; n < 2; n++) cluster.fork();
+  cluster.on("exit", () => cluster.fork());
+  cluster.on("message", (worker, message) => console.log("seen", message));
+  return;
+}
+server.listen(3000);
+process.on("message", (message) => console.log("seen", message));
+"""
+
+
+def test_the_workers_of_a_cluster_share_the_socket_and_are_waited_for(serve: Callable[..., Served]) -> None:
+    """What a worker is answering when SIGTERM comes is answered, and idle connections are not closed under a request."""
+    served = serve(listen=FORKS, DEPLOYD_RELEASE="r1")
+    idle = served.connection()
+    idle.request("GET", "/")
+    assert idle.getresponse().read() == b"hello 127.0.0.1"
+    told: list[tuple[int, str, str | None]] = []
+    asking = [threading.Thread(target=lambda: told.append(served.get("/?wait=1500"))) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    time.sleep(0.5)
+    served.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    idle.request("GET", "/")
+    assert idle.getresponse().read() == b"hello 127.0.0.1"
+    for thread in asking:
+        thread.join()
+    assert [(status, text) for status, text, _ in told] == [(200, "hello 127.0.0.1")] * 3
+    idle.close()
+    served.process.wait(timeout=20)
+    assert "seen" not in served.output()

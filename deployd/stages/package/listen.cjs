@@ -11,6 +11,8 @@
  *            for a moment. Its first request as the current release ends that.
  *   own      A connection of the server's own to localhost and that port reaches the server itself: nothing listens on TCP,
  *            and apps (and the images of Next.js 13) ask themselves there.
+ *   cluster  The workers of a server that forks get their connections from it: they are watched too, and SIGTERM waits
+ *            for them. Such a release does not exit when idle.
  *   idle     A release that is not current and has had no connection for $DEPLOYD_IDLE seconds drains and exits with
  *            75; its socket stays, and the next request starts it again.
  *
@@ -29,18 +31,24 @@ const IDLE_EXIT = 75;
 const YIELDING = 5; // a third of the weight of nice 0
 const QUIET_MS = 10_000; // a drain whose peer does not close its idle connections ends them after this long
 
+const DRAIN = "NODE_DEPLOYD_DRAIN"; // messages whose name begins so are seen by no handler of the app's
+const DRAINED = "NODE_DEPLOYD_DRAINED";
+
 const inherited = Number(process.env.LISTEN_FDS) >= 1 && Number(process.env.LISTEN_PID) === process.pid;
 delete process.env.LISTEN_FDS;
 delete process.env.LISTEN_PID;
 delete process.env.LISTEN_FDNAMES;
 
 if (inherited) install();
+else if (process.send && process.env.DEPLOYD_RELEASE && require("node:cluster").isWorker) install(true);
 
-function install() {
+function install(worker = false) {
   const wanted = process.env.DEPLOYD_PORT || process.env.PORT;
   const open = new Set();
   const answering = new Set();
+  const busy = new Set(); // workers that have not drained yet
   let server = null;
+  let handle = null;
   let draining = false;
   let released = false; // the app's own SIGTERM handlers may run
   let lastSeen = Date.now();
@@ -55,11 +63,19 @@ function install() {
       return listen.apply(this, args);
     }
     server = this;
+    this.once("listening", () => {
+      handle = this._handle; // a server that its workers share loses it then
+    });
     watch(this, port);
-    answerSelf(this, port);
+    if (worker || workers().length === 0) answerSelf(this, port);
+    if (worker) return listen.apply(this, args);
     const callback = args.findLast((argument) => typeof argument === "function");
     return listen.call(this, { fd: FIRST_FD }, callback);
   };
+
+  function workers() {
+    return Object.values(require("node:cluster").workers || {});
+  }
 
   // Port 0 is somebody's private channel (Next.js 13 has one), never what visitors ask.
   function isFirstOwnPort(port) {
@@ -84,7 +100,7 @@ function install() {
       socket.once("close", () => {
         lastSeen = Date.now();
         open.delete(socket);
-        if (draining && open.size === 0) drained();
+        if (draining && open.size === 0 && busy.size === 0) drained();
       });
     });
     target.prependListener("request", (_request, response) => {
@@ -98,7 +114,7 @@ function install() {
       });
     });
     const seconds = Number(process.env.DEPLOYD_IDLE);
-    if (seconds > 0 && !(Number(process.env.DEPLOYD_INSTANCES) > 1)) {
+    if (seconds > 0 && !worker && !(Number(process.env.DEPLOYD_INSTANCES) > 1)) {
       setInterval(() => exitWhenIdle(seconds * 1000), Math.min(seconds * 250, 15_000)).unref();
     }
   }
@@ -120,7 +136,7 @@ function install() {
       }
     };
     remove(); // of the one before, which had the same number
-    listen.call(inner, { path: own });
+    listen.call(inner, { path: own, exclusive: true });
     inner.unref();
     process.once("exit", remove);
     const names = new Set(["localhost", "127.0.0.1", "::1", "0.0.0.0", "::", process.env.HOSTNAME, undefined, null]);
@@ -137,7 +153,7 @@ function install() {
   }
 
   function exitWhenIdle(limit) {
-    if (draining || open.size > 0 || Date.now() - lastSeen < limit || isCurrent()) return;
+    if (draining || open.size > 0 || workers().length > 0 || Date.now() - lastSeen < limit || isCurrent()) return;
     drain(() => process.exit(IDLE_EXIT));
   }
 
@@ -157,8 +173,8 @@ function install() {
     for (const response of answering) {
       if (!response.headersSent) response.shouldKeepAlive = false;
     }
-    const handle = server && server._handle;
-    if (handle) handle.close();
+    if (handle && !worker) handle.close(); // what a worker has, its primary gave it
+    if (!worker) workers().forEach(drainWorker);
     if (server) {
       // The app may close its server itself, now or in its handler: the descriptor is closed already, and idle
       // connections are not its business.
@@ -170,15 +186,33 @@ function install() {
         return this;
       };
     }
-    if (open.size === 0) setImmediate(drained);
+    if (open.size === 0 && busy.size === 0) setImmediate(drained);
     const timer = setInterval(() => {
-      if (open.size === 0) {
+      if (open.size === 0 && busy.size === 0) {
         clearInterval(timer);
         drained();
-      } else if (answering.size === 0 && Date.now() - lastSeen > QUIET_MS && server.closeIdleConnections) {
+      } else if (open.size > 0 && answering.size === 0 && Date.now() - lastSeen > QUIET_MS && server.closeIdleConnections) {
         server.closeIdleConnections();
       }
     }, 500);
+  }
+
+  function drainWorker(one) {
+    const done = () => busy.delete(one);
+    busy.add(one);
+    one.once("exit", done);
+    one.process.on("internalMessage", (message) => message.cmd === DRAINED && done());
+    try {
+      one.process.send({ cmd: DRAIN }, (error) => error && done());
+    } catch {
+      done(); // it is gone
+    }
+  }
+
+  if (worker) {
+    process.on("internalMessage", (message) => {
+      if (message.cmd === DRAIN) drain(() => process.send({ cmd: DRAINED }));
+    });
   }
 
   function drained() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from deployd.domain.stages import TracedFile
 
+_TYPES = re.compile(r"\.[cm]?tsx?$")
 _TOLD = {"initial": "an entry", "dependency": "imported", "asset": "read", "sharedlib": "loaded", "resolve": "found"}
 
 
@@ -63,6 +65,7 @@ def run(wish: Wish, *, tools: Path, cancel: threading.Event | None = None) -> An
         "processCwd": None if wish.process_cwd is None else str(wish.process_cwd),
         "ignore": wish.ignore,
         "conditions": wish.conditions,
+        "types": str(programs.types(tools, cancel=cancel)) if any(map(_TYPES.search, wish.entries)) else None,
         "aside": [os.path.relpath(os.path.realpath(folder), wish.base) for folder in own if folder],
     }
     try:

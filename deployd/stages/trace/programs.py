@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _NFT = "@vercel/nft"
+_TYPES = "amaro"  # what Node.js itself takes types out with
 _ANALYSIS_TIME = 900.0  # seconds
 
 
@@ -36,9 +37,19 @@ def run(script: str, job: Mapping[str, Any], *, cancel: threading.Event | None =
         return data
 
 
-def version() -> str:
-    """The pinned version of @vercel/nft."""
-    return str(json.loads((_HERE / "tool" / "package.json").read_text())["dependencies"][_NFT])
+def version(of: str = _NFT) -> str:
+    """The pinned version of a package, @vercel/nft if none is named."""
+    return str(json.loads((_HERE / "tool" / "package.json").read_text())["dependencies"][of])
+
+
+def folder_name() -> str:
+    """The name of the folder that they are installed in: another version, another folder."""
+    return f"nft-{version()}-types-{version(_TYPES)}"
+
+
+def types(tools: Path, *, cancel: threading.Event | None = None) -> Path:
+    """The module that takes the types out of TypeScript."""
+    return tool(tools, cancel=cancel) / _TYPES
 
 
 def tool(tools: Path, *, cancel: threading.Event | None = None) -> Path:
@@ -46,7 +57,7 @@ def tool(tools: Path, *, cancel: threading.Event | None = None) -> Path:
 
     Raises PackageError when it cannot be had.
     """
-    folder = tools / f"nft-{version()}"
+    folder = tools / folder_name()
     modules = folder / "node_modules"
     if (modules / _NFT / "package.json").is_file():
         return modules

@@ -1,7 +1,9 @@
 // Runs @vercel/nft: `node nft.mjs JOB ANSWER`, both JSON files.
-// JOB: {nft, entries, base, processCwd, ignore, conditions, aside}; ANSWER: {files, reasons, warnings}.
+// JOB: {nft, entries, base, processCwd, ignore, conditions, aside, types}; ANSWER: {files, reasons, warnings}.
 // `ignore` and `conditions` are nft's own options, null for its defaults; files below a path of `aside` are not followed.
+// `types` is the module that takes the types out of TypeScript, null where no source is run as TypeScript.
 import { readFileSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
 
@@ -15,6 +17,27 @@ if (job.ignore) options.ignore = job.ignore;
 if (job.aside?.length) {
   const isAside = (file) => job.aside.some((folder) => file === folder || file.startsWith(folder + path.sep));
   options.ignore = isAside;
+}
+if (job.types) options.readFile = readPlain;
+
+// nft reads JavaScript alone: of a file with types that it could not read, the imports are kept.
+async function readPlain(file) {
+  let source;
+  try {
+    source = await readFile(file);
+  } catch (error) {
+    if (error.code === "ENOENT" || error.code === "EISDIR") return null;
+    throw error;
+  }
+  if (!/\.[cm]?tsx?$/.test(file)) return source;
+  const text = source.toString();
+  try {
+    if (file.endsWith("x")) throw new Error("amaro reads no JSX");
+    return createRequire(jobFile)(job.types).transformSync(text, { mode: "transform" }).code;
+  } catch {
+    const named = text.matchAll(/(?:\bfrom|\bimport|\brequire\(|\bimport\()\s*(["'])([^"'\n]+)\1/g);
+    return [...named].map(([, , name]) => `import ${JSON.stringify(name)};`).join("\n");
+  }
 }
 
 const { fileList, reasons, warnings } = await nodeFileTrace(job.entries, options);
