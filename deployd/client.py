@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Variable,
     )
     from deployd.rollouts.workshop import Workshop
+    from deployd.servers import Servers
     from deployd.store import Store
 
 
@@ -221,6 +222,13 @@ class Client:
         """One release; raises NotFoundError."""
         return self.store.releases.get(release)
 
+    def diff(self, before: ReleaseId, after: ReleaseId) -> dict[str, Any]:
+        """What differs between two releases, as `diff --json` says it, and `sizes`; raises NotFoundError."""
+        from deployd.rollouts import differences
+
+        old, new = (self.store.releases.get(one) for one in (before, after))
+        return differences.between(old, new, artifacts=self.paths.artifacts)
+
     def rollouts(
         self, app: AppName | None = None, environment: EnvironmentName | None = None, *, limit: int = 20
     ) -> tuple[RolloutRecord, ...]:
@@ -265,6 +273,13 @@ class Client:
         from deployd.rollouts import watching
 
         return watching.follow(self.store, rollout, report=report, leave=cancel)
+
+    @property
+    def servers(self) -> Servers:
+        """The servers as deployd's own key reaches them."""
+        from deployd.servers import Servers
+
+        return Servers(self)
 
     @property
     def agenda(self) -> Agenda:

@@ -71,6 +71,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Daemon": {
         "serve": _entry("serve:serve", "Run the daemon: pushes, schedules, an API"),
         "install": _entry("serve:install", "Make the daemon a service of this machine"),
+        "adopt": _entry("adopt:adopt", "Learn from the hosts what runs there, for a new state folder"),
         "app": _entry("apps:apps", "Apps that the daemon releases by itself: add, list, remove"),
         "hook": _entry("hook:hooks", "Webhooks: show, rotate, deliveries"),
         "forge": _entry("forge:forges", "Forges' tokens, for commit statuses and comments: set, list, remove"),

@@ -14,7 +14,7 @@ from deployd.cli.context import parse_id, select
 from deployd.cli.verbs import Noun, verb
 from deployd.domain.host import Host
 from deployd.domain.ids import HostName
-from deployd.errors import CommandError, HostKeyError, NotFoundError, UnreachableError, UsageError
+from deployd.errors import CommandError, HostError, HostKeyError, NotFoundError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ _USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
 _ADDRESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
 _TASK = re.compile(r"(?:TASK|RUNNING HANDLER) \[(.*)\]")
 _PORTS = range(1, 65536)
-_NAMES = Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Hosts; web* works. [default: all]")]
+NAMES = Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Hosts; web* works. [default: all]")]
 
 
 def parse_place(text: str) -> tuple[str, str, int]:
@@ -128,7 +128,7 @@ def list_(cli: Cli) -> None:
 
 
 @hosts.verb("check", example="deployd host check web1")
-def check(cli: Cli, names: _NAMES = None) -> int:
+def check(cli: Cli, names: NAMES = None) -> int:
     """Look each server over; every finding comes with its fix.
 
     Exits with 1 when something is wrong, and with 6 when a host cannot be reached.
@@ -137,7 +137,7 @@ def check(cli: Cli, names: _NAMES = None) -> int:
 
 
 @hosts.verb("bootstrap", example="deployd host bootstrap web1 web2")
-def bootstrap(cli: Cli, names: _NAMES = None) -> None:
+def bootstrap(cli: Cli, names: NAMES = None) -> None:
     """Make bare servers ready: packages, the deployd user with its restricted key, the helper, the web server.
 
     Running it again changes nothing that is right already.
@@ -147,12 +147,34 @@ def bootstrap(cli: Cli, names: _NAMES = None) -> None:
 
     cli.out.note(f"bootstrapping {', '.join(host.name for host in chosen)}: a few minutes on a bare server")
     seen: set[str] = set()
-    playbook.run(chosen, paths=cli.paths.make(), on_line=lambda line: _show_ansible(cli, line, seen))
+    key = cli.client.servers.key_elsewhere()
+    playbook.run(
+        chosen,
+        paths=cli.paths.make() if key is None else None,
+        public_key=key,
+        on_line=lambda line: _show_ansible(cli, line, seen),
+    )
+    if key is not None:
+        _prove(cli, chosen)
     cli.out.result(
         {"bootstrapped": [str(host.name) for host in chosen]},
         f"{', '.join(host.name for host in chosen)} can take releases",
     )
     cli.out.next("deployd host check", "deployd release --plan")
+
+
+def _prove(cli: Cli, chosen: Sequence[Host]) -> None:
+    """Have the daemon log in as its rollouts will: a host is made only when that works."""
+    found, _ = cli.client.servers.check(chosen)
+    for one in found:
+        if one["level"] == "error":
+            raise HostError(
+                str(one["what"]),
+                code="bootstrap-failed",
+                host=str(one["host"]),
+                live="what was live still is: bootstrapping touches no release",
+                fix=str(one["fix"] or "see `deployd host check`"),
+            )
 
 
 def _show_ansible(cli: Cli, line: str, seen: set[str]) -> None:
@@ -258,16 +280,11 @@ def _tool(name: str, why: str) -> tuple[str, str, str, str]:
 
 def check_hosts(cli: Cli, chosen: Sequence[Host], *, before: Sequence[tuple[str, str, str, str]] = ()) -> int:
     """Check hosts, draw what was found, and return the exit code."""
-    from deployd.hosts import doctor
-    from deployd.hosts.pool import Pool
-
     rows = list(before)
-    with Pool(chosen, paths=cli.paths.make()) as pool:
-        outcomes = pool.connect_all([host.name for host in chosen])
-        for host in chosen:
-            rows += [(str(host.name), one.level, one.what, one.fix or "") for one in doctor.check(host, pool)]
+    found, far = cli.client.servers.check(chosen) if chosen else ([], [])
+    rows += [(str(one["host"]), one["level"], one["what"], one["fix"] or "") for one in found]
     _draw_findings(cli, rows, [str(host.name) for host in chosen])
-    if any(isinstance(outcome, UnreachableError) for outcome in outcomes.values()):
+    if far:
         return UnreachableError.exit_code
     return 1 if any(level == "error" for _, level, _, _ in rows) else 0
 

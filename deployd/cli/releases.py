@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployd.cli import differences
 from deployd.cli.render import clean
 from deployd.cli.status import ago
 from deployd.cli.verbs import verb
-from deployd.domain.artifact import FileEntry, path_to_json
+from deployd.domain.artifact import path_from_json
 from deployd.domain.quantity import format_size
 from deployd.domain.release import Mark, Release, ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from deployd.cli.context import Cli
-    from deployd.domain.artifact import Manifest
 
 _RELEASE = Annotated[str, typer.Argument(metavar="RELEASE", help="A release id, or its last part.")]
+_SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
 _STYLES = {"current": "green", "bad": "red", "failed": "red", "dirty": "yellow", "good": "green"}
 
 
@@ -103,71 +101,31 @@ def show(
 @verb(example="deployd diff k2x7 m3p9")
 def diff(cli: Cli, before: _RELEASE, after: _RELEASE) -> None:
     """Show what differs between two releases: commit, runtime, routes, packages, and files by their hashes."""
-    old, new = (cli.client.release_by_id(cli.release_id(text)) for text in (before, after))
-    from deployd.stages.package import load
-
-    manifests = [load(cli.paths.artifacts, release.artifact) for release in (old, new)]
-    changed = compare(*manifests)
-    routes = differences.by_route(*manifests, read=lambda entry: _stored(cli.paths.artifacts, entry))
-    packages = differences.by_package(*manifests)
-    facts = {
-        name: (getattr(old, name), getattr(new, name))
-        for name in ("commit", "branch", "runtime", "artifact")
-        if getattr(old, name) != getattr(new, name)
-    }
+    found = cli.client.diff(*(cli.release_id(text) for text in (before, after)))
     if cli.options.json:
-        cli.out.document(
-            {
-                "before": old.id,
-                "after": new.id,
-                "changed": facts,
-                "files": {kind: [path_to_json(path) for path in paths] for kind, paths in changed.items()},
-                "routes": {name: asdict(change) for name, change in routes.items()},
-                "packages": {name: asdict(change) for name, change in packages.items()},
-            }
-        )
+        cli.out.document({name: one for name, one in found.items() if name != "sizes"})
         return
     out = cli.out
-    out.line(f"{old.id} → {out.paint(str(new.id), 'bold')}")
-    out.pairs([(f"  {name}", f"{one or '-'} → {two or '-'}") for name, (one, two) in facts.items()])
-    styles = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
-    for title, part in (("routes", routes), ("packages", packages)):
-        if part:
+    out.line(f"{found['before']} → {out.paint(found['after'], 'bold')}")
+    out.pairs([(f"  {name}", f"{one or '-'} → {two or '-'}") for name, (one, two) in found["changed"].items()])
+    for title in ("routes", "packages"):
+        if found[title]:
             out.line(f"{title}:")
-        for name, change in part.items():
-            sign, style = styles[change.kind]
-            sizes = f"{format_size(change.before)} → {format_size(change.after)}"
+        for name, change in found[title].items():
+            sign, style = _SIGNS[change["kind"]]
+            sizes = f"{format_size(change['before'])} → {format_size(change['after'])}"
             out.line(f"  {out.paint(sign, style)} {clean(name)}  {out.paint(_counted(change) + ', ' + sizes, 'dim')}")
-    if routes or packages:
+    if found["routes"] or found["packages"]:
         out.line("files:")
-    for kind, (sign, style) in styles.items():
-        for path in changed[kind]:
-            out.line(f"{out.paint(sign, style)} {clean(path)}")
-    total = [manifest.size for manifest in manifests]
-    counts = ", ".join(f"{len(changed[kind])} {kind}" for kind in styles)
-    out.line(f"{counts}; {format_size(total[0])} → {format_size(total[1])}")
+    for kind, (sign, style) in _SIGNS.items():
+        for path in found["files"][kind]:
+            out.line(f"{out.paint(sign, style)} {clean(path_from_json(path))}")
+    counts = ", ".join(f"{len(found['files'][kind])} {kind}" for kind in _SIGNS)
+    out.line(f"{counts}; {format_size(found['sizes'][0])} → {format_size(found['sizes'][1])}")
 
 
-def compare(old: Manifest, new: Manifest) -> dict[str, list[str]]:
-    """Paths that were added, removed or changed, sorted."""
-    one, two = ({entry.path: differences.content(entry) for entry in manifest.files} for manifest in (old, new))
-    return {
-        "added": sorted(two.keys() - one.keys()),
-        "removed": sorted(one.keys() - two.keys()),
-        "changed": sorted(path for path in one.keys() & two.keys() if one[path] != two[path]),
-    }
-
-
-def _counted(change: differences.Change) -> str:
-    counts = {"added": change.added, "removed": change.removed, "changed": change.changed}
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-
-
-def _stored(artifacts: Path, entry: FileEntry) -> bytes:
-    try:
-        return (artifacts / "objects" / entry.sha256[:2] / entry.sha256).read_bytes()
-    except OSError:
-        return b""  # collected since: the route is compared by its own files
+def _counted(change: Mapping[str, int]) -> str:
+    return ", ".join(f"{change[kind]} {kind}" for kind in _SIGNS if change[kind])
 
 
 def live_order(found: Sequence[Release]) -> tuple[str | None, str | None]:

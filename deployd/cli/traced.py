@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from deployd.cli.render import clean
 from deployd.domain.artifact import path_to_json
 from deployd.domain.quantity import format_size
 from deployd.errors import NotFoundError
+from deployd.rollouts.differences import package_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from deployd.cli.context import Cli
     from deployd.domain.stages import FileSet, TracedFile
 
-_PACKAGE = re.compile(r"(?:.*/)?node_modules/(@[^/]+/[^/]+|[^@./][^/]*)/", re.DOTALL)
 _HEAVIEST = 8
 _MOST_REASONS = 8
 
@@ -100,12 +99,6 @@ def packages(files: FileSet) -> Mapping[str, tuple[int, int]]:
             count, size = found.get(name, (0, 0))
             found[name] = (count + 1, size + file.size)
     return found
-
-
-def package_of(path: str) -> str | None:
-    """The package that a path lies in: the innermost folder of node_modules, so pnpm's store counts too."""
-    match = _PACKAGE.match(path)
-    return match[1] if match else None
 
 
 def _folders(files: FileSet) -> dict[str, tuple[int, int]]:

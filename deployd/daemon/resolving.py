@@ -51,7 +51,7 @@ def wish_of(ask: Ask, *, store: Store, paths: StatePaths, timeout: float | None,
             during_freeze=ask.during_freeze,
         )
     if ask.kind == "rollback":
-        hosts_and_options = _as_before(ask, store) or _as_registered(ask, store, paths, cancel)
+        hosts_and_options = _as_before(ask, store, paths, cancel) or _as_registered(ask, store, paths, cancel)
         return RollbackWish(
             app=ask.app,
             environment=ask.environment,
@@ -63,7 +63,7 @@ def wish_of(ask: Ask, *, store: Store, paths: StatePaths, timeout: float | None,
         raise UsageError("a promote names the release that it promotes", fix="name a release of `deployd releases`")
     made_of = store.releases.get(ask.release).commit
     found = _as_registered(replace(ask, commit=made_of), store, paths, cancel) if store.apps.find(ask.app) else None
-    before = found or _as_before(ask, store)
+    before = found or _as_before(ask, store, paths, cancel)
     if before is None:
         raise _nothing_known(ask)
     return PromoteWish(
@@ -116,8 +116,10 @@ def with_hosts(chosen: AppEnvironment, file: AppFile) -> AppEnvironment:
     return chosen
 
 
-def _as_before(ask: Ask, store: Store) -> Wish | None:
+def _as_before(ask: Ask, store: Store, paths: StatePaths, cancel: threading.Event) -> Wish | AppEnvironment | None:
     latest = store.rollouts.latest(ask.app, ask.environment, limit=1)
+    if latest and latest[0].kind == "adopt" and store.apps.find(ask.app):
+        return _as_registered(ask, store, paths, cancel)  # what was adopted knows its hosts, and no options
     return wish_from_json(latest[0].wish) if latest else None
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from deployd.domain.ids import AppName, EnvironmentName, ReleaseId, RolloutId
 
 Outcome = Literal["live", "prepared", "waiting", "failed", "partly_live", "cancelled", "superseded"]
-Kind = Literal["release", "promote", "rollback", "activate"]
+Kind = Literal["release", "promote", "rollback", "activate", "adopt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -207,6 +207,7 @@ class HostedRelease:
     running: int
     memory: int | None
 
+    provenance: Json | None = None
     @classmethod
     def from_json(cls, data: Json) -> Self:
         """One of the `releases` of `status`."""
@@ -223,6 +224,7 @@ class HostedRelease:
             running=int(instances.get("running") or 0),
             memory=data.get("memory"),
         )
+            provenance=data.get("provenance"),
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The client when a daemon owns the state folder: wishes go to it, and its events and results come back.
 
-What has a route goes over it. The rest (`exec`, bootstrapping hosts, `env pull`) is done in this process, which needs
-the daemon's own state folder: on the daemon's machine, as its user.
+Everything goes over the API. What a person does by hand is in hands.py; what a daemon of another user cannot read of
+ours (a checkout, an artifact file) is brought to it first (bringing.py).
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from deployd.client import Client
-from deployd.domain.events import Event
 from deployd.domain.ids import RolloutId
 from deployd.errors import CancelledError, DeploydError, NotAllowedError, SupersededError, UnreachableError, UsageError
 from deployd.remote import values
+from deployd.remote.bringing import brought, commit_of
 from deployd.remote.connection import Connection, Daemon
+from deployd.remote.hands import EVENTS, RemoteHands
+from deployd.remote.hands import place as _place
 from deployd.rollouts.values import error_from_json
 from deployd.rollouts.wishes import ActivateWish, PromoteWish, ReleaseWish, RollbackWish, RolloutResult, wish_to_json
 
@@ -34,16 +35,16 @@ if TYPE_CHECKING:
     from deployd.paths import StatePaths
     from deployd.remote.agenda import RemoteAgenda
     from deployd.remote.pushes import RemotePushes
+    from deployd.remote.servers import RemoteServers
     from deployd.rollouts.wishes import LogLine, Status, Wish
     from deployd.store import Store
 
 COMES_BACK = 60.0
 """How long a client waits for a daemon that is being restarted, in seconds."""
 _BROKEN = (OSError, http.client.HTTPException)
-_EVENTS = {str(event): event for event in Event}
 
 
-class RemoteClient(Client):
+class RemoteClient(RemoteHands):
     """A `Client` that asks a daemon. `narrowed`: the person chose some hosts, which only a daemon of here can take."""
 
     def __init__(
@@ -54,10 +55,7 @@ class RemoteClient(Client):
         self._narrowed = narrowed
         self._link = Connection(daemon)
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the daemon is on this machine."""
-        return self.daemon.socket is not None
+        self.is_local = daemon.socket is not None
 
     @property
     def store(self) -> Store:
@@ -83,7 +81,7 @@ class RemoteClient(Client):
     def ask(self, wish: Wish) -> RolloutId:
         """Put a wish into the daemon's queue; returns the rollout's id at once."""
         if self.is_local:
-            reply = self._link.call("POST", "/v1/wishes", {"wish": wish_to_json(wish)})
+            reply = self._link.call("POST", "/v1/wishes", {"wish": wish_to_json(brought(wish, self._link))})
         else:
             noun, body = self._for_elsewhere(wish)
             reply = self._link.call("POST", f"/v1/{noun}", {name: one for name, one in body.items() if one is not None})
@@ -107,6 +105,13 @@ class RemoteClient(Client):
         """Bring a release live that is prepared already."""
         del rollout
         return self.attend(self.ask(wish), report=report, cancel=cancel)
+
+    @property
+    def servers(self) -> RemoteServers:
+        """The servers as the daemon's key reaches them."""
+        from deployd.remote.servers import RemoteServers
+
+        return RemoteServers(self, self._link)
 
     @property
     def agenda(self) -> RemoteAgenda:
@@ -158,8 +163,8 @@ class RemoteClient(Client):
                     if name == "end":
                         return fields
                     seen = max(seen, int(fields.get("seq") or 0))
-                    if name in _EVENTS:
-                        report(_EVENTS[name], **{key: one for key, one in fields.items() if key != "event"})
+                    if name in EVENTS:
+                        report(EVENTS[name], **{key: one for key, one in fields.items() if key != "event"})
                     if leave is not None and leave.is_set():
                         raise CancelledError("you stopped watching; the rollout goes on", fix=f"deployd show {rollout}")
             except (*_BROKEN, UnreachableError) as error:
@@ -357,6 +362,10 @@ class RemoteClient(Client):
         """Who the daemon takes this client for."""
         return dict(self._link.call("GET", "/v1/me"))
 
+    def _as_ask(self, wish: ReleaseWish) -> dict[str, Any]:
+        ask = self._for_elsewhere(wish)[1]
+        return {name: one for name, one in ask.items() if one is not None}
+
     def _for_elsewhere(self, wish: Wish) -> tuple[str, dict[str, Any]]:
         """A wish as an ask of the registered app: the daemon reads hosts and options from the commit itself."""
         if self._narrowed:
@@ -384,24 +393,8 @@ class RemoteClient(Client):
                 code="daemon-needs-commit",
                 fix="commit and push, then release again; or run the command on the daemon's machine",
             )
-        commit = _commit(wish.source.repository, wish.source.ref)
+        commit = commit_of(wish.source.repository, wish.source.ref)
         return "releases", {**place, "commit": commit, "activate": wish.activate, "message": wish.message}
-
-
-def _place(app: AppName, environment: EnvironmentName) -> str:
-    return f"/v1/apps/{app}/environments/{environment}"
-
-
-def _commit(repository: str, ref: str) -> str:
-    from deployd import process
-
-    done = process.run(
-        ["git", "-C", repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"],
-        check=False,
-    )
-    if done.returncode != 0:
-        raise UsageError(f"{repository} has no commit {ref!r}", code="ref-unknown", fix="see `git branch -a`")
-    return done.text.strip()
 
 
 def _without_rollout(rollout: RolloutId, last: dict[str, Any]) -> DeploydError:

@@ -10,9 +10,10 @@ import http.client
 import json
 import os
 import socket
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlencode, urlsplit
 
 from deployd import errors
@@ -20,7 +21,7 @@ from deployd.errors import DeploydError, UnreachableError, UsageError
 from deployd.rollouts.values import error_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from deployd.domain.secret import Secret
@@ -29,8 +30,9 @@ _TIMEOUT = 60.0
 _QUIET = 30.0  # a stream says something every two seconds
 _LONGEST = 107
 _FAILED = 400
+_STREAM = {"Accept": "text/event-stream"}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_BROKEN = (OSError, http.client.HTTPException)
+BROKEN = (OSError, http.client.HTTPException)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,32 +65,45 @@ class Connection:
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: Any) -> Any:
         """One request; the answer's JSON, or None. Raises the error that the daemon answers."""
         reply = self._send(method, _with(path, query), body)
+        refuse(reply)
         data = reply.read()
-        if reply.status >= _FAILED:
-            raise _problem(reply.status, data)
         return json.loads(data) if data else None
+
+    def upload(self, path: str, data: BinaryIO, **query: Any) -> Any:
+        """Send a file's bytes; the answer's JSON."""
+        reply = self._send("POST", _with(path, query), data, {"Content-Type": "application/octet-stream"})
+        refuse(reply)
+        return json.loads(reply.read())
+
+    def work(
+        self, path: str, body: Mapping[str, Any], *, told: Callable[[str, dict[str, Any]], None] | None = None
+    ) -> Any:
+        """Have the daemon do what takes time, hand its events to `told`, and return its result; raises its error."""
+        try:
+            for name, fields in self._events(self._send("POST", path, body, _STREAM), quiet=_QUIET):
+                if name == "end":
+                    if fields.get("error"):
+                        raise error_from_json(fields["error"])
+                    return fields.get("result")
+                if told:
+                    told(name, fields)
+        except BROKEN as error:
+            raise self._unreachable(error) from error
+        raise self._unreachable("it ended before it was done")
 
     def stream(
         self, path: str, *, last: int | None = None, quiet: float | None = _QUIET, **query: Any
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """The events of a stream, to its end; raises OSError or HTTPException when it breaks."""
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(last)} if last is not None else {})
-        reply = self._send("GET", _with(path, query), None, headers)
-        if reply.status >= _FAILED:
-            raise _problem(reply.status, reply.read())
+        headers = _STREAM | ({"Last-Event-ID": str(last)} if last is not None else {})
+        yield from self._events(self._send("GET", _with(path, query), None, headers), quiet=quiet)
+
+    def _events(self, reply: http.client.HTTPResponse, *, quiet: float | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        refuse(reply)
         if self._open and self._open.sock:
             self._open.sock.settimeout(quiet)
-        name, data = "message", ""
         try:
-            while line := reply.readline():
-                text = line.decode().rstrip("\r\n")
-                if not text and data:
-                    yield name, json.loads(data)
-                    name, data = "message", ""
-                elif text.startswith("event: "):
-                    name = text.removeprefix("event: ")
-                elif text.startswith("data: "):
-                    data += text.removeprefix("data: ")
+            yield from events_of(reply)
         finally:
             self.close()
 
@@ -98,39 +113,80 @@ class Connection:
             self._connection().connect()
         except PermissionError:
             raise
-        except _BROKEN:
+        except BROKEN:
             self.close()
             return False
         return True
 
     def _send(
-        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | BinaryIO | None,
+        headers: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
-        sent = dict(headers or {})
-        if self.daemon.token:
-            sent["Authorization"] = f"Bearer {self.daemon.token.reveal()}"
-        data = None
-        if body is not None:
+        sent = {**_credentials(self.daemon), **(headers or {})}
+        data: bytes | BinaryIO | None = None
+        if isinstance(body, Mapping):
             data = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
         try:
+            if body is not None and data is None:
+                data = cast("BinaryIO", body)
             connection = self._connection()
             connection.request(method, path, body=data, headers=sent)
             return connection.getresponse()
-        except _BROKEN as error:
-            self.close()
-            raise UnreachableError(
-                f"the daemon at {self.daemon.name} does not answer: {error}",
-                code="daemon-unreachable",
-                live="unknown; apps do not depend on the daemon",
-                fix="see `systemctl status deployd` there; `deployd login URL` names another",
-                retryable=True,
-            ) from error
+        except BROKEN as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: object) -> UnreachableError:
+        self.close()
+        return unreachable(self.daemon, error)
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._open is None:
             self._open = _made(self.daemon)
         return self._open
+
+
+def opened(daemon: Daemon) -> tuple[http.client.HTTPConnection, dict[str, str]]:
+    """A connection of its own, and the headers that say who calls."""
+    return _made(daemon), _credentials(daemon)
+
+
+def refuse(reply: http.client.HTTPResponse) -> None:
+    """Raise the error that an answer is, if it is one."""
+    if reply.status >= _FAILED:
+        raise _problem(reply.status, reply.read())
+
+
+def events_of(reply: http.client.HTTPResponse) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The events of a stream, to its end; raises OSError or HTTPException when it breaks."""
+    name, data = "message", ""
+    while line := reply.readline():
+        text = line.decode().rstrip("\r\n")
+        if not text and data:
+            yield name, json.loads(data)
+            name, data = "message", ""
+        elif text.startswith("event: "):
+            name = text.removeprefix("event: ")
+        elif text.startswith("data: "):
+            data += text.removeprefix("data: ")
+
+
+def unreachable(daemon: Daemon, error: object) -> UnreachableError:
+    """The error of a daemon that does not answer."""
+    return UnreachableError(
+        f"the daemon at {daemon.name} does not answer: {error}",
+        code="daemon-unreachable",
+        live="unknown; apps do not depend on the daemon",
+        fix="see `systemctl status deployd` there; `deployd login URL` names another",
+        retryable=True,
+    )
+
+
+def _credentials(daemon: Daemon) -> dict[str, str]:
+    return {"Authorization": f"Bearer {daemon.token.reveal()}"} if daemon.token else {}
 
 
 class _Unix(http.client.HTTPConnection):

@@ -10,7 +10,7 @@ from deployd.domain.host import Host
 from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId, RolloutId
 from deployd.domain.release import Mark, Release, ReleaseState
 from deployd.domain.rollout import Pin, RolloutRecord, Variable
-from deployd.rollouts.wishes import HostState, LogLine, Status
+from deployd.rollouts.wishes import HostState, LogLine, PruneResult, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,6 +83,12 @@ def status(data: Mapping[str, Any]) -> Status:
 def log_line(data: Mapping[str, Any]) -> LogLine:
     """One line of a server's log."""
     return _made(LogLine, data, host=HostName(data["host"]))
+
+
+def pruned(data: Mapping[str, Any]) -> PruneResult:
+    """What a prune did on one host."""
+    lists = {name: tuple(ReleaseId(one) for one in data[name]) for name in ("removed", "kept", "in_use")}
+    return _made(PruneResult, data, host=HostName(data["host"]), **lists)
 
 
 def app(data: Mapping[str, Any]) -> RegisteredApp:

@@ -1,24 +1,26 @@
-"""Two manifests -> what differs between them, by package and by route; routes by the traces that travel with them."""
+"""Two releases -> what differs between them: facts, files, packages, and routes by the traces that travel with them."""
 
 from __future__ import annotations
 
 import json
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from deployd.cli.traced import package_of
-from deployd.domain.artifact import FileEntry
+from deployd.domain.artifact import FileEntry, path_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from deployd.domain.artifact import LinkEntry, Manifest
+    from deployd.domain.release import Release
 
     Read = Callable[[FileEntry], bytes]
     Content = tuple[object, ...]
 
+_PACKAGE = re.compile(r"(?:.*/)?node_modules/(@[^/]+/[^/]+|[^@./][^/]*)/", re.DOTALL)
 _PAGE = re.compile(
     r"(?P<dist>(?:.*/)?)server/(?P<router>app|pages)/(?P<page>.+?)(?P<kind>\.js\.nft\.json|\.[a-z.]+)", re.DOTALL
 )
@@ -42,6 +44,51 @@ class Change:
         if not self.before and not self.changed and not self.removed:
             return "added"
         return "removed" if not self.after and not self.changed and not self.added else "changed"
+
+
+def between(old: Release, new: Release, *, artifacts: Path) -> dict[str, Any]:
+    """What `deployd diff --json` says of two releases. Raises NotFoundError when an artifact is not kept any more."""
+    from deployd.stages.package import load
+
+    def read(entry: FileEntry) -> bytes:
+        try:
+            return (artifacts / "objects" / entry.sha256[:2] / entry.sha256).read_bytes()
+        except OSError:
+            return b""  # collected since: the route is compared by its own files
+
+    one, two = load(artifacts, old.artifact), load(artifacts, new.artifact)
+    told = {
+        title: {name: asdict(change) | {"kind": change.kind} for name, change in found.items()}
+        for title, found in (("routes", by_route(one, two, read=read)), ("packages", by_package(one, two)))
+    }
+    return {
+        "before": old.id,
+        "after": new.id,
+        "changed": {
+            name: [getattr(old, name), getattr(new, name)]
+            for name in ("commit", "branch", "runtime", "artifact")
+            if getattr(old, name) != getattr(new, name)
+        },
+        "files": {kind: [path_to_json(path) for path in paths] for kind, paths in compare(one, two).items()},
+        **told,
+        "sizes": [one.size, two.size],
+    }
+
+
+def compare(old: Manifest, new: Manifest) -> dict[str, list[str]]:
+    """Paths that were added, removed or changed, sorted."""
+    one, two = ({entry.path: content(entry) for entry in manifest.files} for manifest in (old, new))
+    return {
+        "added": sorted(two.keys() - one.keys()),
+        "removed": sorted(one.keys() - two.keys()),
+        "changed": sorted(path for path in one.keys() & two.keys() if one[path] != two[path]),
+    }
+
+
+def package_of(path: str) -> str | None:
+    """The package that a path lies in: the innermost folder of node_modules, so pnpm's store counts too."""
+    match = _PACKAGE.match(path)
+    return match[1] if match else None
 
 
 def by_package(old: Manifest, new: Manifest) -> dict[str, Change]:

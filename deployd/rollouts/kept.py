@@ -55,7 +55,7 @@ def before(
 def options_of(store: Store, release: ReleaseId, *, otherwise: Options) -> Options:
     """The options with which a release was brought live: today's probe path may not exist in it."""
     for one in store.rollouts.bringing(release):
-        if one.kind != "rollback":
+        if one.kind not in {"rollback", "adopt"}:
             return wish_from_json(one.wish).options
     return otherwise
 

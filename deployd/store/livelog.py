@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
 
 from deployd.domain.ids import ReleaseId
 from deployd.store.moments import now
@@ -21,13 +22,25 @@ class LiveLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, app: AppName, environment: EnvironmentName, *, release: ReleaseId, rollout: RolloutId) -> None:
-        """A rollout made `release` live; telling it twice is once."""
-        statement = sa.insert(table).prefix_with("OR IGNORE")
+    def add(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        release: ReleaseId,
+        rollout: RolloutId,
+        at: str | None = None,
+    ) -> None:
+        """A rollout made `release` live (now, or `at`); telling it twice is once."""
+        statement = insert(table).on_conflict_do_nothing()
         with self._database.write() as connection:
             connection.execute(
                 statement.values(
-                    app=str(app), environment=str(environment), release=str(release), rollout=str(rollout), at=now()
+                    app=str(app),
+                    environment=str(environment),
+                    release=str(release),
+                    rollout=str(rollout),
+                    at=at or now(),
                 )
             )
 

@@ -18,6 +18,8 @@ from deployd.daemon.api import (
     asking,
     auth,
     bounds,
+    commands,
+    hands,
     health,
     hooks,
     places,
@@ -28,6 +30,7 @@ from deployd.daemon.api import (
     rollouts,
     schedules,
     tokens,
+    uploads,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     asking.router,
     rollouts.router,
     places.router,
+    hands.router,
+    commands.router,
+    uploads.router,
     registry.router,
     tokens.router,
     hooks.router,

@@ -12,7 +12,7 @@ from deployd.daemon.wiring import Daemon
 from deployd.domain.ask import Ask
 from deployd.domain.ids import AppName, EnvironmentName, ReleaseId
 from deployd.errors import NotAllowedError, UsageError
-from deployd.rollouts.wishes import kind_of, wish_from_json, wish_to_json
+from deployd.rollouts.wishes import Wish, kind_of, wish_from_json, wish_to_json
 
 router = APIRouter(prefix="/v1", tags=["asks"])
 Releaser = Annotated[Caller, Depends(require("release"))]
@@ -94,12 +94,7 @@ def wish(body: WishAsk, request: Request, caller: Releaser, daemon: TheDaemon) -
             live="unchanged",
             fix="use /v1/releases",
         )
-    try:
-        parsed = wish_from_json(body.wish)
-        AppName.parse(parsed.app)
-        EnvironmentName.parse(parsed.environment)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"this is no wish: {error}", code="request-invalid", fix="use the same version") from error
+    parsed = parsed_wish(body.wish)
     kind = kind_of(parsed)
     ask = Ask(
         kind=kind,  # type: ignore[arg-type]  # one that only the command line makes is kept as what it is
@@ -111,6 +106,17 @@ def wish(body: WishAsk, request: Request, caller: Releaser, daemon: TheDaemon) -
         message=getattr(parsed, "message", None),
     )
     return _asked(request, daemon, caller, ask, wish=wish_to_json(parsed))
+
+
+def parsed_wish(given: dict[str, Any]) -> Wish:
+    """A wish as the command line made it; raises UsageError."""
+    try:
+        parsed = wish_from_json(given)
+        AppName.parse(parsed.app)
+        EnvironmentName.parse(parsed.environment)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"this is no wish: {error}", code="request-invalid", fix="use the same version") from error
+    return parsed
 
 
 def _asked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -16,6 +17,8 @@ MOST = 1_000_000
 """Bytes of a body."""
 MOST_BELOW: dict[str, int] = {}
 """Other bounds, by the path's beginning."""
+ENDLESS: list[re.Pattern[str]] = []
+"""Paths whose bodies are streams: their handlers count, or keep nothing."""
 
 
 class TooLargeError(UsageError):
@@ -30,7 +33,7 @@ class Bounds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what comes in."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or any(one.fullmatch(scope["path"]) for one in ENDLESS):
             await self._app(scope, receive, send)
             return
         most = next((size for path, size in MOST_BELOW.items() if scope["path"].startswith(path)), MOST)

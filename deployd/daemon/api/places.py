@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
@@ -17,11 +15,13 @@ from deployd.daemon.api.shapes import App, Count, Environment, HostId, Key, PinB
 from deployd.daemon.wiring import Daemon
 from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId
 from deployd.domain.secret import Secret
-from deployd.errors import DeploydError, NotFoundError
-from deployd.hosts.replies import LogLine
+from deployd.errors import NotFoundError
 from deployd.rollouts import look
 from deployd.rollouts.wishes import wish_from_json
 from deployd.stages import supervise
+
+if TYPE_CHECKING:
+    import threading
 
 router = APIRouter(prefix="/v1/apps/{app}/environments/{environment}", tags=["environments"])
 Reader = Annotated[Caller, Depends(require("read"))]
@@ -50,7 +50,7 @@ def releases(
 
 
 @router.get("/logs", response_class=StreamingResponse)
-async def logs(
+def logs(
     *,
     app: App,
     environment: Environment,
@@ -64,12 +64,11 @@ async def logs(
 ) -> StreamingResponse:
     """The servers' logs of all hosts, merged by time (text/event-stream); ends with `end`, or never with `follow`."""
     place = (AppName(app), EnvironmentName(environment))
-    hosts = await asyncio.to_thread(hosts_of, daemon, *place, host)
-    cancel = threading.Event()
+    hosts = hosts_of(daemon, *place, host)
 
-    def read() -> Iterator[LogLine]:
+    def read(tell: streams.Tell, cancel: threading.Event) -> None:
         with daemon.workshop.pool_of(hosts) as pool:
-            yield from supervise.logs(
+            for line in supervise.logs(
                 pool,
                 pool.names,
                 app=place[0],
@@ -79,9 +78,10 @@ async def logs(
                 since=since,
                 follow=follow,
                 cancel=cancel,
-            )
+            ):
+                tell("line", asdict(line))
 
-    return StreamingResponse(_told(read(), cancel), media_type="text/event-stream", headers=streams.HEADERS)
+    return streams.answer(read)
 
 
 @router.get("/variables")
@@ -159,32 +159,3 @@ def _release(daemon: Daemon, app: str, environment: str, release: str) -> Any:
             f"{app} has no release {release} in {environment}", code="release-unknown", fix="see GET .../releases"
         )
     return found
-
-
-async def _told(lines: Iterator[LogLine], cancel: threading.Event) -> AsyncIterator[bytes]:
-    """Read in a thread of its own: a log that is followed may say nothing for hours."""
-    loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes | None](maxsize=1000)
-
-    def put(item: bytes | None) -> None:
-        asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
-
-    def read() -> None:
-        try:
-            for line in lines:
-                put(streams.event("line", asdict(line)))
-            put(streams.event("end", {"error": None}))
-        except DeploydError as error:
-            put(streams.event("end", {"error": {"class": type(error).__name__, "fields": error.fields()}}))
-        except RuntimeError:
-            return  # the loop is gone: nobody listens
-        put(None)
-
-    thread = threading.Thread(target=read, daemon=True, name="logs")
-    thread.start()
-    try:
-        while (item := await queue.get()) is not None:
-            yield item
-    finally:
-        cancel.set()
-        while not queue.empty():
-            queue.get_nowait()

@@ -55,7 +55,7 @@ def _record(scope: Scope, caller: Any, said: dict[str, Any], status: int) -> Non
         "environment": params.get("environment"),
         **said,
     }
-    outcome = "done" if status < _FAILED else f"refused ({status})"
+    outcome = entry.pop("outcome", "done") if status < _FAILED else f"refused ({status})"
     try:
         scope["app"].state.daemon.store.audit.add(who=caller.who, origin=caller.origin, outcome=outcome, **entry)
     except Exception:  # noqa: BLE001 - the answer is out already

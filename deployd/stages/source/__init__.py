@@ -1,5 +1,6 @@
 """commit -> SourceTree: a clean checkout from a bare mirror, or the working tree as it is."""
 
+from deployd.stages.source.bundle import join_bundle, write_bundle
 from deployd.stages.source.checkout import checkout
 from deployd.stages.source.history import History
 from deployd.stages.source.inplace import tree as in_place
@@ -7,4 +8,4 @@ from deployd.stages.source.mirror import fetch
 from deployd.stages.source.peek import Peek, peek
 from deployd.stages.source.working import uncommitted
 
-__all__ = ["History", "Peek", "checkout", "fetch", "in_place", "peek", "uncommitted"]
+__all__ = ["History", "Peek", "checkout", "fetch", "in_place", "join_bundle", "peek", "uncommitted", "write_bundle"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from dataclasses import replace
@@ -15,6 +16,8 @@ from deployd.stages.source import git, large, mirror, working
 
 if TYPE_CHECKING:
     import threading
+
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 def checkout(
@@ -200,7 +203,13 @@ def _described(commit: str, *, git_dir: Path | None = None, cwd: Path | None = N
 
 
 def _branch(git_dir: Path, ref: str) -> str | None:
-    return ref if mirror.commit_of(f"refs/heads/{ref}", git_dir=git_dir) else None
+    if mirror.commit_of(f"refs/heads/{ref}", git_dir=git_dir):
+        return ref
+    if not _COMMIT.fullmatch(ref):
+        return None
+    heads = git.run("for-each-ref", f"--points-at={ref}", "--format=%(refname:short)", "refs/heads", git_dir=git_dir)
+    names = heads.text.split()
+    return names[0] if len(names) == 1 else None  # the head of one branch: that is what was meant
 
 
 def _branch_here(top: Path, ref: str) -> str | None:

@@ -26,6 +26,7 @@ from deployd.domain.ids import (
 from deployd.domain.release import Mark, Release, ReleaseState
 from deployd.domain.secret import Secret
 from deployd.errors import DeploydError, NotFoundError
+from deployd.paths import StatePaths
 from deployd.rollouts.wishes import (
     Action,
     HostState,
@@ -39,6 +40,7 @@ from deployd.rollouts.wishes import (
     Status,
     Variable,
 )
+from deployd.servers import Servers
 
 if TYPE_CHECKING:
     import threading
@@ -121,6 +123,11 @@ class FakeClient:
     told: dict[str, Any] = field(default_factory=dict)
     waits: threading.Event | None = None
     used_engine: bool = False
+    paths: Any = None
+
+    @property
+    def servers(self) -> Servers:
+        return Servers(self)  # type: ignore[arg-type]
 
     def add_host(self, host: Host) -> None:
         self.known[host.name] = host
@@ -303,8 +310,8 @@ class FakeClient:
 
 
 @pytest.fixture
-def client() -> FakeClient:
-    return FakeClient()
+def client(tmp_path: Path) -> FakeClient:
+    return FakeClient(paths=StatePaths(tmp_path / "state"))
 
 
 @pytest.fixture

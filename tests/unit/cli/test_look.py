@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deployd.cli.releases import compare
 from deployd.cli.render import align, clean, width
 from deployd.cli.status import ago
 from deployd.domain.artifact import FileEntry, LinkEntry, Manifest
 from deployd.domain.release import ReleaseState
+from deployd.rollouts.differences import compare
 from deployd.rollouts.wishes import LogLine
 
 R1 = "20261120-101530-aaaaaaa-aaaa"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from deployd.cli.differences import by_package, by_route
+from deployd.rollouts.differences import by_package, by_route
 from deployd.domain.artifact import FileEntry, LinkEntry, Manifest
 
 

@@ -1,0 +1,38 @@
+"""The servers over the daemon's API: its key reaches them; the methods are those of `deployd/servers.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from deployd.servers import Servers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deployd.domain.host import Host
+    from deployd.remote.client import RemoteClient
+    from deployd.remote.connection import Connection
+
+    Json = dict[str, Any]
+
+
+class RemoteServers(Servers):
+    """Asked of a daemon."""
+
+    def __init__(self, client: RemoteClient, link: Connection) -> None:
+        super().__init__(client)
+        self._link = link
+
+    def key_elsewhere(self) -> str | None:
+        """The daemon's public key."""
+        return str(self._link.call("GET", "/v1/key")["public_key"])
+
+    def check(self, hosts: Sequence[Host]) -> tuple[list[Json], list[str]]:
+        """Findings, and the hosts that could not be reached."""
+        found = self._link.work("/v1/hosts/check", {"hosts": [host.name for host in hosts]})
+        return list(found["findings"]), list(found["unreachable"])
+
+    def adopt(self, hosts: Sequence[Host]) -> Json:
+        """Have the daemon learn from the hosts."""
+        found: Json = self._link.work("/v1/adopt", {"hosts": [host.name for host in hosts]})
+        return found

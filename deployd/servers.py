@@ -1,0 +1,47 @@
+"""Servers as deployd's own key reaches them, for the command line: hosts come in; findings, or what is there, go out.
+
+`remote/servers.py` has the same methods over the daemon's API.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deployd.client import Client
+    from deployd.domain.host import Host
+
+    Json = dict[str, Any]
+
+
+class Servers:
+    """Looking servers over, and learning from them."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def key_elsewhere(self) -> str | None:
+        """The public key that hosts must let in, when another process has the private one; None when it is here."""
+        return None
+
+    def check(self, hosts: Sequence[Host]) -> tuple[list[Json], list[str]]:
+        """Findings (`host`, `level`, `what`, `fix`), and the hosts that could not be reached."""
+        from deployd.errors import UnreachableError
+        from deployd.hosts import doctor
+        from deployd.hosts.pool import Pool
+
+        with Pool(hosts, paths=self._client.paths.make()) as pool:
+            outcomes = pool.connect_all([host.name for host in hosts])
+            findings = [asdict(one) for host in hosts for one in doctor.check(host, pool)]
+        return findings, [name for name, one in outcomes.items() if isinstance(one, UnreachableError)]
+
+    def adopt(self, hosts: Sequence[Host]) -> Json:
+        """Learn apps, environments, releases and what is live from the hosts: `places` and `errors`."""
+        from deployd.hosts.pool import Pool
+        from deployd.rollouts import adopting
+
+        with Pool(hosts, paths=self._client.paths.make()) as pool:
+            return asdict(adopting.adopt(self._client.store, pool, who=self._client.who))
