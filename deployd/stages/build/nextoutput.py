@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,9 @@ def own_server(app_dir: Path) -> str | None:
     started = startscript.entry(package, app_dir)
     if started is None and "start" not in manifest.scripts(package):
         started = next((name for name in ("server.js", "server.mjs", "server.cjs") if (app_dir / name).is_file()), None)
-    if started is None or "standalone" in Path(started).parts:
+    if started is None or {"standalone", "node_modules"}.intersection(Path(started).parts):
+        return None  # Next.js's own server, or its command: `node node_modules/next/dist/bin/next start`
+    if re.search(r"\bnext\s+start\b", manifest.scripts(package).get("start", "")):
         return None
     return started if startscript.loads(app_dir / started, package="next") else None
 

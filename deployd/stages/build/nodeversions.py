@@ -24,7 +24,7 @@ PINNED: dict[str, dict[str, str]] = {
     },
 }
 DEFAULT = "22.23.3"
-_NAMES = {"iron": "20", "jod": "22", "krypton": "24"}
+_NAMES = {"gallium": "16", "hydrogen": "18", "iron": "20", "jod": "22", "krypton": "24"}
 
 Version = tuple[int, int, int]
 _PART = re.compile(r"(\^|~|>=|<=|>|<|=)?\s*v?(\d+|[x*])(?:\.(\d+|[x*]))?(?:\.(\d+|[x*]))?(?:-[0-9A-Za-z.-]+)?")
