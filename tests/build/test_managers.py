@@ -114,6 +114,7 @@ class Workshop:
         path = ":".join([str(self.node.parent), *([str(tools)] if tools else []), os.environ["PATH"]])
         ground = Ground(home=str(home), path=path, registry=registry_environment(), box=None)
         env = build_environment(ground, manager=manager, root=str(folder), variables={"CI": ""})
+        env["YARN_CACHE_FOLDER"] = str(home / "yarn")  # root's would be the machine's, with packages of earlier runs
         process.run(LOCK[manager], cwd=folder, env=env, timeout=120)
         shutil.rmtree(folder / "node_modules", ignore_errors=True)
         assert placeholder.is_file()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REPORT = """
 import fs from "node:fs/promises";
 export const dynamic = "force-dynamic";
-export async function GET(){ return new Response(await fs.readFile([process.cwd(), process.env.WORDS || "data", "words.txt"].join("/"))) }
+export async function GET(){ return new Response(await fs.readFile([process.cwd(), process.env.WORDS || "texts", "report.txt"].join("/"))) }
 """
 PICTURE = """
 import Image from "next/image";
@@ -58,6 +58,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     for path, text in {"app/api/report/route.js": REPORT, "app/picture/page.jsx": PICTURE}.items():
         (app.folder / path).parent.mkdir(parents=True)
         (app.folder / path).write_text(text)
+    (app.folder / "texts").mkdir()
+    (app.folder / "texts/report.txt").write_text("words")
     example = Path(__file__).parents[2] / "examples" / "nextjs" / "app" / "picture" / "leaf.png"
     (app.folder / "public" / "picture.png").write_bytes(example.read_bytes())
     app.build(standalone=True)
@@ -77,18 +79,18 @@ def test_an_untraced_read_is_named_and_the_named_line_mends_it(bench: Bench) -> 
     error = stage.refusal(found.findings)
     assert error is not None
     assert error.code == "artifact-incomplete"
-    assert error.what == "data/words.txt is read, and not in the artifact (/api/report)"
+    assert error.what == "texts/report.txt is read, and not in the artifact (/api/report)"
     line = error.fix.partition("below [trace]: ")[2].partition("; or")[0]
-    assert line == 'include = { "/api/report" = ["data/words.txt"] }'
+    assert line == 'include = { "/api/report" = ["texts/report.txt"] }'
 
     wish = appfile.parse(f'name = "shop"\n[trace]\n{line}\n').options.trace
     manifest = bench.make(wish)
-    assert "data/words.txt" in {entry.path for entry in manifest.files}
+    assert "texts/report.txt" in {entry.path for entry in manifest.files}
     assert bench.run(manifest).errors == ()
 
 
 def test_a_good_artifact_is_asked_for_all_that_is_known(bench: Bench) -> None:
-    found = bench.run(bench.make(Trace(include=(("/*", ("data/**",)),))))
+    found = bench.run(bench.make(Trace(include=(("/*", ("data/**", "texts/**")),))))
 
     assert found.findings == ()
     assert set(found.paths) >= {
@@ -109,7 +111,7 @@ def test_a_good_artifact_is_asked_for_all_that_is_known(bench: Bench) -> None:
     ],
 )
 def test_what_is_taken_away_is_named(bench: Bench, gone: str, named: str) -> None:
-    manifest = bench.make(Trace(include=(("/*", ("data/**",)),)))
+    manifest = bench.make(Trace(include=(("/*", ("data/**", "texts/**")),)))
     error = stage.refusal(bench.run(without(manifest, gone)).findings)
 
     assert error is not None
