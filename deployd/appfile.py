@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deployd import appkeys
+from deployd.domain import sites
 from deployd.domain.ids import AppName, EnvironmentName
 from deployd.domain.options import Options
 from deployd.errors import ConfigError, NotFoundError
@@ -90,7 +91,7 @@ class AppFile:
         for section in (appkeys.SITE, appkeys.CONSENT, *appkeys.SECTIONS):
             part = getattr(chosen.options, section.part)
             for key in section.keys:
-                value = getattr(part, key.field or key.name)
+                value = key.value(part)
                 if section in (appkeys.SITE, appkeys.CONSENT):
                     full, origin = key.name, here if key.name in table else "default"
                 else:
@@ -122,7 +123,20 @@ def load(path: Path) -> AppFile:
             code="app-file-missing" if isinstance(error, FileNotFoundError) else "app-file-unreadable",
             fix="run `deployd init` in the app's folder, or name the folder with --app-dir",
         ) from error
-    return parse(text, path=str(path))
+    return _with_absolute_files(parse(text, path=str(path)), path.parent.absolute())
+
+
+def _with_absolute_files(app: AppFile, folder: Path) -> AppFile:
+    """The same with the files that belong to certificates named from the root: a daemon works elsewhere."""
+    environments = {}
+    for name, one in app.environments.items():
+        run = one.options.run
+        if isinstance(run.tls, tuple):
+            run = replace(run, tls=(str(folder / run.tls[0]), str(folder / run.tls[1])))
+        if run.acme_ca_root:
+            run = replace(run, acme_ca_root=str(folder / run.acme_ca_root))
+        environments[name] = replace(one, options=replace(one.options, run=run))
+    return replace(app, environments=environments)
 
 
 def parse(text: str, *, path: str = "deployd.toml") -> AppFile:
@@ -155,6 +169,8 @@ def _in_full(tables: dict[str, Any]) -> dict[str, Any]:
     full = dict(tables)
     if isinstance(full.get("verify"), str):
         full["verify"] = {"mode": full["verify"]}
+    if "skew_protection" in full and isinstance(full.get("keep", {}), dict):
+        full["keep"] = {**full.get("keep", {}), "skew_protection": full.pop("skew_protection")}
     environments = full.get("environments")
     if isinstance(environments, dict):
         full["environments"] = {
@@ -191,11 +207,17 @@ def _environment(name: str, table: Any, shared: Options, problems: list[_Problem
     site = _values(table, appkeys.SITE.keys, path, problems)
     consent = _values(table, appkeys.CONSENT.keys, path, problems)
     chosen = _values(table, (appkeys.BRANCH, appkeys.FLEET), path, problems)
+    hosts = chosen.get("hosts", ())
+    run = replace(options.run, **site, shared=len(hosts) > 1)
+    problem = sites.problem_of(run)
+    if problem:
+        key, what, fix = problem
+        problems.append(_Problem((*path, key), what, fix))
     return AppEnvironment(
         name=parsed,
         branch=chosen.get("branch"),
-        hosts=chosen.get("hosts", ()),
-        options=replace(options, run=replace(options.run, **site), approval=replace(options.approval, **consent)),
+        hosts=hosts,
+        options=replace(options, run=run, approval=replace(options.approval, **consent)),
     )
 
 
@@ -220,12 +242,12 @@ def _section(
 def _values(
     table: Mapping[str, Any], keys: Sequence[Key], path: tuple[str, ...], problems: list[_Problem]
 ) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for key in keys:
         if key.name not in table:
             continue
         try:
-            found[key.field or key.name] = key.kind.parse(table[key.name])
+            found |= key.fields(key.kind.parse(table[key.name]))
         except ValueError:
             problems.append(
                 _Problem(

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from deployd.domain import options
+from deployd.domain import options, sites
 from deployd.domain.ids import HostName
 from deployd.domain.quantity import parse_duration, parse_size, write_duration, write_size
 
@@ -36,13 +36,26 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One key. `field` is the attribute of the section's options; `example` is TOML."""
+    """One key. `field` is the attribute of the section's options; `example` is TOML.
+
+    A key whose value is in several attributes has `fields_of`, from its value to these, and `value_of`, back.
+    """
 
     name: str
     kind: Kind
     help: str
     example: str
     field: str = ""
+    fields_of: Callable[[Any], dict[str, Any]] | None = None
+    value_of: Callable[[Any], Any] | None = None
+
+    def fields(self, value: Any) -> dict[str, Any]:
+        """The attributes that this value of the key sets."""
+        return self.fields_of(value) if self.fields_of else {self.field or self.name: value}
+
+    def value(self, part: Any) -> Any:
+        """The key's value in the section's options."""
+        return self.value_of(part) if self.value_of else getattr(part, self.field or self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +121,97 @@ def _ref(value: Any) -> str:
 
 
 def _domain(value: Any) -> str:
-    text = _text(value).lower()
+    text = sites.in_ascii(_text(value).strip())
     if not _DOMAIN.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _site(value: Any) -> str | tuple[str, str]:
+    """A domain, or one that redirects: `{ name = "www.a.example", redirect = "a.example" }`."""
+    if not isinstance(value, dict):
+        return _domain(value)
+    if set(value) != {"name", "redirect"}:
+        raise ValueError
+    name, target = _domain(value["name"]), _domain(value["redirect"])
+    if name == target or target.startswith("*"):
+        raise ValueError
+    return name, target
+
+
+def _sites(value: Any) -> tuple[str | tuple[str, str], ...]:
+    found = _many(_site)(value)
+    names = [one if isinstance(one, str) else one[0] for one in found]
+    if len(set(names)) < len(names):
+        raise ValueError
+    return found
+
+
+def _by_kind(found: tuple[str | tuple[str, str], ...]) -> dict[str, Any]:
+    return {
+        "domains": tuple(one for one in found if isinstance(one, str)),
+        "redirects": tuple(one for one in found if not isinstance(one, str)),
+    }
+
+
+def _write_sites(found: Any) -> str:
+    written = [
+        json.dumps(sites.for_people(one), ensure_ascii=False)
+        if isinstance(one, str)
+        else _write_table({"name": sites.for_people(one[0]), "redirect": sites.for_people(one[1])})
+        for one in found
+    ]
+    return f"[{', '.join(written)}]"
+
+
+def _plain_domain(value: Any) -> str:
+    text = _domain(value)
+    if text.startswith("*"):
+        raise ValueError
+    return text
+
+
+def _bcrypt(value: Any) -> str:
+    if not re.fullmatch(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}", _text(value)):
+        raise ValueError
+    return str(value)
+
+
+def _tls(value: Any) -> str | tuple[str, str]:
+    if isinstance(value, dict):
+        if set(value) != {"cert", "key"}:
+            raise ValueError
+        return _text(value["cert"]), _text(value["key"])
+    if value not in ("acme", "internal", "off"):
+        raise ValueError
+    return str(value)
+
+
+def _write_tls(value: Any) -> str:
+    return _toml(value) if isinstance(value, str) else _write_table({"cert": value[0], "key": value[1]})
+
+
+def _write_table(table: dict[str, str]) -> str:
+    inner = ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items())
+    return f"{{ {inner} }}"
+
+
+def _hsts(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return sites.HSTS if value else None
+    return _duration(value)
+
+
+def _https(value: Any) -> str:
+    text = _text(value)
+    if not text.startswith("https://") or any(char.isspace() or char in '{}"`' for char in text):
+        raise ValueError
+    return text
+
+
+def _email(value: Any) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[^@\s{}\"`]+@[^@\s{}\"`]+", text):
         raise ValueError
     return text
 
@@ -191,7 +293,19 @@ STATUSES = Kind(
 )
 INSTANCES = Kind(expected='a whole number from 1 to 64, or "cores"', parse=_instances, write=_toml)
 HOSTS = Kind(expected='a list of host names such as ["web1", "web2"]', parse=_many(HostName.parse), write=_toml)
-DOMAINS = Kind(expected='a list of domains such as ["shop.example"]', parse=_many(_domain), write=_toml)
+DOMAINS = Kind(
+    expected='a list of domains such as ["shop.example"]; one that leads elsewhere is { name = ..., redirect = ... }',
+    parse=_sites,
+    write=_write_sites,
+)
+DOMAIN = Kind(expected='a domain such as "preview.shop.example"', parse=_plain_domain, write=_toml)
+BCRYPT = Kind(expected="what `deployd preview password` printed", parse=_bcrypt, write=_toml)
+TLS = Kind(expected='"acme", "internal", "off", or { cert = FILE, key = FILE }', parse=_tls, write=_write_tls)
+HSTS = Kind(
+    expected='true, false, or a duration such as "365d"', parse=_hsts, write=lambda value: _toml(write_duration(value))
+)
+HTTPS_URL = Kind(expected='an address that begins with "https://"', parse=_https, write=_toml)
+EMAIL = Kind(expected="an email address", parse=_email, write=_toml)
 RELATIVE = Kind(expected="a path below the repository, with forward slashes", parse=_relative, write=_toml)
 GLOBS = Kind(
     expected='a table of routes and file globs such as { "/api/*" = ["data/**"] }', parse=_globs, write=_write_globs
@@ -391,6 +505,13 @@ KEEP = Section(
     keys=(
         Key(name="releases", kind=COUNT, example="5", help="Releases that were live; the current one counts."),
         Key(name="failed", kind=COUNT_OR_NONE, example="2", help="Releases that never were live."),
+        Key(
+            name="skew_protection",
+            kind=DURATION,
+            example='"12h"',
+            help="How long a release stays after it was live, beyond those: open tabs keep their server and files. "
+            'Short at the top of the file: `skew_protection = "12h"`.',
+        ),
     ),
 )
 PUSH = Section(
@@ -440,10 +561,55 @@ SITE = Section(
         Key(
             name="domains",
             kind=DOMAINS,
-            example='["shop.example"]',
+            example='["shop.example", { name = "www.shop.example", redirect = "shop.example" }]',
             help="Domains that the web server answers for. None: every name that no other app has.",
+            fields_of=_by_kind,
+            value_of=lambda run: (*run.domains, *run.redirects),
         ),
-        Key(name="port", kind=PORT, example="80", help="The web server's port."),
+        Key(name="port", kind=PORT, example="80", help="The web server's port, where there is no https."),
+        Key(
+            name="tls",
+            kind=TLS,
+            example='"acme"',
+            help="How certificates are had: from a public authority, the host's own, files, or not at all. "
+            "Without it: acme, when all domains are public.",
+        ),
+        Key(
+            name="hsts",
+            kind=HSTS,
+            example="true",
+            help="For how long browsers take nothing but https; true is a year. Without it: they are not told.",
+        ),
+        Key(
+            name="acme_email",
+            kind=EMAIL,
+            example='"ops@shop.example"',
+            help="Where the authority writes to when something is wrong.",
+        ),
+        Key(
+            name="acme_directory",
+            kind=HTTPS_URL,
+            example='"https://acme.example/directory"',
+            help="The authority's address. Without it: Let's Encrypt's.",
+        ),
+        Key(
+            name="acme_ca_root",
+            kind=TEXT,
+            example='"/etc/ssl/acme-root.pem"',
+            help="The certificate that the authority's own address is checked with. Without it: the system's.",
+        ),
+        Key(
+            name="preview_domain",
+            kind=DOMAIN,
+            example='"preview.shop.example"',
+            help="Below it each release has its own address: <release>.<app>.<preview_domain>; branches have, too.",
+        ),
+        Key(
+            name="preview_password",
+            kind=BCRYPT,
+            example='"$2b$12$P0e7VtEXvPABEl7JZp3bFu2D9sYv2ohZ1bYe3z/qFZcdv00zINvpm"',
+            help="The hash of a password that previews ask for, as `deployd preview password` makes it.",
+        ),
     ),
 )
 CONSENT = Section(

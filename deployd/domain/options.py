@@ -77,6 +77,13 @@ class Run:
 
     `warm` is how long the release before stays started, so that going back needs no start-up; 0 stops it at once.
     `body_limit` is the largest request body in bytes that the web server lets through.
+
+    `domains` are answered by the app, `redirects` are pairs of a name and the name that it leads to. `tls` is how their
+    certificate is had: a word, a pair of a certificate's and a key's file, or None for what the names ask for
+    (sites.py); `hsts` is seconds. `shared` says that several hosts answer for the names.
+
+    Below `preview_domain` each release has an address of its own; `preview_password` is the bcrypt hash of the password
+    that it asks for.
     """
 
     instances: int | Literal["cores"] = 1
@@ -86,14 +93,27 @@ class Run:
     body_limit: int | None = None
     domains: tuple[str, ...] = ()
     port: int = 80
+    redirects: tuple[tuple[str, str], ...] = ()
+    tls: Literal["acme", "internal", "off"] | tuple[str, str] | None = None
+    hsts: float | None = None
+    acme_email: str | None = None
+    acme_directory: str | None = None
+    acme_ca_root: str | None = None
+    shared: bool = False
+    preview_domain: str | None = None
+    preview_password: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """How many releases stay on a host: `releases` that were live (the current one too), `failed` that never were."""
+    """How many releases stay on a host: `releases` that were live (the current one too), `failed` that never were.
+
+    What was live less than `skew_protection` seconds ago stays too, however many there are: its pages are still open.
+    """
 
     releases: int = 5
     failed: int = 2
+    skew_protection: float = 43_200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,10 @@ import gzip
 import json
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from deployd.errors import HostError, UnreachableError
+from deployd.errors import ConfigError, HostError, UnreachableError
 from deployd.hosts import causes, refusals, replies, verbs
 from deployd.hosts.transport import UNKNOWN
 
@@ -108,7 +109,28 @@ class Helper:
     ) -> tuple[str, ...]:
         """Make units and site; returns what changed, or with `check` what would: `units`, `site`."""
         argv = verbs.configure(app, environment, check=check)
-        return self._ask(argv, verbs.run_document(run), parse=lambda data: tuple(data["changed"]))
+        document = verbs.run_document(run, ca_root=_ca_root(run))
+        return self._ask(argv, document, parse=lambda data: tuple(data["changed"]))
+
+    def certificate(
+        self, app: AppName, environment: EnvironmentName, *, chain: str, key: Secret, names: Sequence[str], until: float
+    ) -> bool:
+        """Keep a certificate (PEM, good for `names` `until` an epoch second) and serve it; False if it was there."""
+        document = {"chain": chain, "key": key.reveal(), "names": list(names), "until": until}
+        return self._ask(
+            verbs.certificate(app, environment), document, parse=lambda data: "certificate" in data["changed"]
+        )
+
+    def answer(self, token: str, text: str | None) -> None:
+        """Answer an authority that asks for `token` over http with `text`; None: no longer."""
+        self._ask(verbs.answer(token), {"text": text} if text else {}, parse=_nothing)
+
+    def served(self, app: AppName, environment: EnvironmentName) -> tuple[replies.ServedName, ...]:
+        """What the web server shows for each of the app's names."""
+        return self._ask(
+            verbs.served(app, environment),
+            parse=lambda data: tuple(replies.ServedName.from_json(one) for one in data["names"]),
+        )
 
     # a release: ship, start, flip
 
@@ -194,6 +216,24 @@ class Helper:
     def restart(self, app: AppName, environment: EnvironmentName) -> None:
         """Restart the current release's instances, one at a time."""
         self._ask(verbs.restart(app, environment), timeout=_LONG, parse=_nothing)
+
+    def maintenance(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        on: bool,
+        allow: Sequence[str] = (),
+        page: str | None = None,
+    ) -> bool:
+        """Turn visitors away but for some addresses, with a page of one's own, or let them in; False: it was so."""
+        document = {"on": on, "allow": list(allow), "page": page} if on else {"on": False}
+        return self._ask(verbs.maintenance(app, environment), document, parse=lambda data: bool(data["changed"]))
+
+    def share(self, app: AppName, environment: EnvironmentName, *, label: str, seconds: float) -> str:
+        """Make a key that opens one preview address for a time."""
+        document = {"label": label, "seconds": int(seconds)}
+        return self._ask(verbs.share(app, environment), document, parse=lambda data: str(data["key"]))
 
     # what is there
 
@@ -381,6 +421,20 @@ class Lease:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _ca_root(run: Run) -> str | None:
+    """The authority's own certificate, from this machine's file. Raises ConfigError `file-unreadable`."""
+    if not run.acme_ca_root:
+        return None
+    try:
+        return Path(run.acme_ca_root).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{run.acme_ca_root} (acme_ca_root) cannot be read: {getattr(error, 'strerror', None) or error}",
+            code="file-unreadable",
+            fix="name a PEM file on the machine that runs deployd",
+        ) from error
 
 
 def _nothing(_data: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ A missing or wrong field raises KeyError, TypeError or ValueError; helper.py mak
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -194,20 +195,24 @@ class Flipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostedRelease:
-    """A release as a host keeps it; `state` is `current`, `warm`, `cold` or `failed`. `live_at` is epoch seconds."""
+    """A release as a host keeps it; `state` is `current`, `warm`, `cold` or `failed`.
+
+    `live_at` is when it last went live, and `left_at` when another took its place, in epoch seconds.
+    """
 
     id: ReleaseId
     state: str
     was_live: bool
     live_at: float | None
+    left_at: float | None
     sealed_at: float | None
     bytes: int | None
     commit: str | None
     wanted: int
     running: int
     memory: int | None
-
     provenance: Json | None = None
+
     @classmethod
     def from_json(cls, data: Json) -> Self:
         """One of the `releases` of `status`."""
@@ -217,14 +222,28 @@ class HostedRelease:
             state=str(data["state"]),
             was_live=bool(data["was_live"]),
             live_at=_number(data.get("live_at")),
+            left_at=_number(data.get("left_at")),
             sealed_at=_number(data.get("sealed_at")),
             bytes=data.get("bytes"),
             commit=data.get("commit"),
             wanted=int(instances.get("wanted") or 0),
             running=int(instances.get("running") or 0),
             memory=data.get("memory"),
-        )
             provenance=data.get("provenance"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """Since when (epoch seconds) a host turns an app's visitors away, and which addresses it lets in."""
+
+    since: float
+    allow: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """The `maintenance` of `status`."""
+        return cls(since=float(data["since"]), allow=tuple(data.get("allow", ())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +257,7 @@ class AppStatus:
     releases: tuple[HostedRelease, ...]
     lock: Holder
     disk_free: int
+    maintenance: Maintenance | None = None
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
@@ -249,12 +269,32 @@ class AppStatus:
             config=dict(data.get("config") or {}),
             releases=tuple(HostedRelease.from_json(one) for one in data["releases"]),
             lock=Holder.from_json(data.get("lock") or {"held": False}),
+            maintenance=Maintenance.from_json(data["maintenance"]) if data.get("maintenance") else None,
             disk_free=int(data.get("disk_free") or 0),
         )
 
     def release(self, release: ReleaseId) -> HostedRelease | None:
         """One of its releases, or None."""
         return next((one for one in self.releases if one.id == release), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedName:
+    """What a host's web server shows for a name: its certificate (DER), or why there is none."""
+
+    name: str
+    certificate: bytes | None
+    error: str | None
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """One of the `names` of `served`."""
+        shown = data.get("certificate")
+        return cls(
+            name=str(data["name"]),
+            certificate=base64.b64decode(shown) if shown else None,
+            error=data.get("error"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from deployd.domain import sites
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -105,6 +107,16 @@ def restart(app: AppName, environment: EnvironmentName) -> Argv:
     return ("restart", app, environment)
 
 
+def maintenance(app: AppName, environment: EnvironmentName) -> Argv:
+    """Turn visitors away, or let them in again."""
+    return ("maintenance", app, environment)
+
+
+def share(app: AppName, environment: EnvironmentName) -> Argv:
+    """Make a key for one preview address."""
+    return ("share", app, environment)
+
+
 def status(app: AppName, environment: EnvironmentName) -> Argv:
     """What is live and what is kept."""
     return ("status", app, environment)
@@ -165,8 +177,25 @@ def probe_document(wanted: Probe) -> dict[str, Any]:
     }
 
 
-def run_document(run: Run) -> dict[str, Any]:
-    """The stdin of `configure`."""
+def certificate(app: AppName, environment: EnvironmentName) -> Argv:
+    """Keep a certificate with its key, and serve it."""
+    return ("certificate", app, environment)
+
+
+def answer(token: str) -> Argv:
+    """Answer an authority's question over http, or with an empty document no longer."""
+    return ("answer", token)
+
+
+def served(app: AppName, environment: EnvironmentName) -> Argv:
+    """The certificates that the web server shows for the app's names."""
+    return ("served", app, environment)
+
+
+def run_document(run: Run, *, ca_root: str | None = None) -> dict[str, Any]:
+    """The stdin of `configure`; `ca_root` is the text of the authority's own certificate (PEM)."""
+    way = sites.way_of(run)
+    acme = {"email": run.acme_email, "directory": run.acme_directory, "root": ca_root}
     return {
         "instances": run.instances,
         "memory": run.memory,
@@ -174,4 +203,13 @@ def run_document(run: Run) -> dict[str, Any]:
         "domains": list(run.domains),
         "port": run.port,
         **({"body": run.body_limit} if run.body_limit else {}),
+        **({"redirects": dict(run.redirects)} if run.redirects else {}),
+        **({"tls": way} if way != "off" else {}),
+        **({"acme": {key: value for key, value in acme.items() if value}} if way == "acme" else {}),
+        **({"hsts": int(run.hsts)} if run.hsts and way != "off" else {}),
+        **({"preview": _preview(run)} if run.preview_domain else {}),
     }
+
+
+def _preview(run: Run) -> dict[str, Any]:
+    return {"domain": run.preview_domain, **({"password": run.preview_password} if run.preview_password else {})}

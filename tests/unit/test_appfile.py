@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from deployd import appfile, appkeys
 from deployd.cli import annotated
+from deployd.domain import sites
 from deployd.domain.options import Options
 from deployd.domain.quantity import (
     format_duration,
@@ -92,10 +93,11 @@ def test_a_name_and_a_host_are_enough():
 def test_every_option_has_a_key():
     """A field of the options that no key fills could not be set by anybody."""
     declared = {
-        (section.part, key.field or key.name)
+        (section.part, name)
         for section in (*appkeys.SECTIONS, appkeys.SITE, appkeys.CONSENT)
         for key in section.keys
-    }
+        for name in (key.fields_of(()) if key.fields_of else (key.field or key.name,))
+    } | {("run", "shared")}  # what `hosts` say
     parts = {field.name: field.default for field in fields(Options)}
     assert declared == {(part, field.name) for part, value in parts.items() for field in fields(value)}
 
@@ -296,3 +298,94 @@ def test_verify_written_shortly_in_an_environment_wins_there() -> None:
 def test_a_wrong_short_verify_is_told_with_its_line() -> None:
     with pytest.raises(ConfigError, match=r"deployd.toml:2: `verify.mode` is \"loud\", and should be one of"):
         appfile.parse('name = "shop"\nverify = "loud"\n')
+
+
+SITE = 'name = "shop"\n[environments.production]\nhosts = ["web1"]\n'
+
+
+def site(text: str, name: str = "production"):
+    return appfile.parse(SITE + text).environment(name).options.run
+
+
+def test_domains_redirect_and_are_written_as_people_do():
+    run = site('domains = ["Bücher.de", { name = "www.bücher.de", redirect = "bücher.de" }]\nhsts = true')
+
+    assert run.domains == ("xn--bcher-kva.de",)
+    assert run.redirects == (("www.xn--bcher-kva.de", "xn--bcher-kva.de"),)
+    assert run.hsts == 365 * 86400
+    assert appkeys.SITE.keys[0].kind.write(appkeys.SITE.keys[0].value(run)) == (
+        '["bücher.de", { name = "www.bücher.de", redirect = "bücher.de" }]'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "way"),
+    [
+        ("", "off"),
+        ('domains = ["shop.example", "www.shop.test", "intern"]', "off"),
+        ('domains = ["shop.com"]', "acme"),
+        ('domains = ["*.shop.com", "shop.com"]', "files"),
+        ('domains = ["shop.com"]\nport = 8080', "off"),
+        ('domains = ["shop.com"]\ntls = "off"', "off"),
+        ('domains = ["shop.test"]\ntls = "internal"', "internal"),
+        ('domains = ["shop.test"]\ntls = "acme"\nacme_directory = "https://acme.test:14000/dir"', "acme"),
+        ('domains = ["shop.com"]\ntls = { cert = "a.pem", key = "b.pem" }', "files"),
+    ],
+)
+def test_how_the_certificate_is_had(text, way):
+    assert sites.way_of(site(text)) == way
+
+
+def test_of_several_hosts_deployd_has_the_certificate():
+    text = 'name = "shop"\n[environments.production]\nhosts = ["web1", "web2"]\ndomains = ["shop.com"]\n'
+
+    run = appfile.parse(text).environment("production").options.run
+
+    assert (sites.way_of(run), sites.is_central(run)) == ("files", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('domains = [{ name = "www.a.com", redirect = "a.com" }]', "none is the app's"),
+        ('domains = ["a.com", "b.test"]', "no public authority certifies b.test"),
+        ('domains = ["a.com"]\ntls = "acme"\nport = 8080', "https is on port 443"),
+        ('tls = "internal"', "`tls` needs `domains`"),
+        ('domains = [{ name = "a.com", redirect = "a.com" }]', "should be a list of domains"),
+        ('domains = ["a.com", { name = "a.com", redirect = "b.com" }]', "should be a list of domains"),
+        ('domains = [{ name = "www.a.com", to = "a.com" }]', "should be a list of domains"),
+        ('domains = ["xn--a..com"]', "should be a list of domains"),
+        ('domains = ["a.com"]\ntls = { cert = "a.pem" }', 'should be "acme", "internal", "off", or'),
+        ('domains = ["a.com"]\nacme_directory = "http://a.com"', "begins with"),
+        ('domains = ["a.com"]\nacme_email = "a b"', "email"),
+        ('domains = ["a.com"]\nhsts = 5', "duration"),
+    ],
+)
+def test_sites_that_cannot_be(text, what):
+    with pytest.raises(ConfigError) as raised:
+        site(text)
+    assert what in raised.value.what + (raised.value.details or "")
+
+
+def test_files_are_named_from_the_app_folder(tmp_path):
+    file = tmp_path / "deployd.toml"
+    file.write_text(
+        SITE + 'domains = ["a.com"]\ntls = { cert = "tls/a.pem", key = "/etc/a.key" }\nacme_ca_root = "r.pem"'
+    )
+
+    run = appfile.load(file).environment("production").options.run
+
+    assert run.tls == (str(tmp_path / "tls/a.pem"), "/etc/a.key")
+    assert run.acme_ca_root == str(tmp_path / "r.pem")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "good"),
+    [
+        ("a.com", "a.com", True), ("a.com", "A.com", True), ("*.a.com", "b.a.com", True), ("*.a.com", "*.a.com", True),
+        ("*.a.com", "a.com", False), ("*.a.com", "c.b.a.com", False), ("b.a.com", "*.a.com", False),
+    ],
+)  # fmt: skip
+def test_for_which_names_a_certificate_is_good(pattern, name, good):
+    assert sites.covers(pattern, name) is good
+    assert sites.uncovered([name], [pattern]) == (() if good else (name,))

@@ -86,4 +86,6 @@ def _url(address: str, found: AppStatus) -> str:
     domains = [name for name in found.config.get("domains") or () if not name.startswith("*")]
     port = int(found.config.get("port") or _HTTP)
     name = domains[0] if domains else (f"[{address}]" if ":" in address else address)
+    if found.config.get("tls"):
+        return f"https://{name}"
     return f"http://{name}" + ("" if port == _HTTP else f":{port}")
