@@ -13,28 +13,36 @@ import re
 import shlex
 import sys
 import time
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployd.cli import running
+from deployd.cli import running, wire
 from deployd.cli.outcome import conclude
 from deployd.cli.verbs import verb
 from deployd.domain.ids import AppName
-from deployd.errors import DeploydError, NotAllowedError, UsageError
+from deployd.errors import CancelledError, DeploydError, NotAllowedError, UsageError
 
 if TYPE_CHECKING:
+    import threading
     from pathlib import Path
 
     from deployd.cli.context import Cli
+    from deployd.domain.events import Report
     from deployd.domain.ids import RolloutId
+    from deployd.rollouts.wishes import RolloutResult
     from deployd.stages.source.receiving import Repositories
+
+BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 
 _APP, _KEY = "GIT_DEPLOYD_APP", "GIT_DEPLOYD_KEY"
 _ZEROS = re.compile(r"0+")
 _GOOD = frozenset({"live", "prepared", "waiting", "ignored", None})
 _HELD = re.compile(r"\b(?:pinned|frozen|freeze)\b")
 _LOOK = 0.2  # seconds
+_FILE = "deployd.toml"
 
 
 @verb(example="deployd git-receive --key anna", hidden=True)
@@ -138,49 +146,113 @@ def _write_hook(folder: Path) -> Path:
 # the hook
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moved:
+    """One ref of a push; `before` None: it is new, `after` None: it is to be deleted."""
+
+    ref: str
+    before: str | None
+    after: str | None
+
+    @property
+    def tag(self) -> bool:
+        """Whether it is a tag."""
+        return self.ref.startswith(TAGS)
+
+    @property
+    def branch(self) -> bool:
+        """Whether it is a branch."""
+        return self.ref.startswith(BRANCHES)
+
+    @property
+    def name(self) -> str:
+        """The branch's or tag's name; the whole ref of others."""
+        return self.ref.removeprefix(BRANCHES).removeprefix(TAGS)
+
+
 def _hook(cli: Cli) -> int:
     app = AppName.parse(os.environ.get(_APP, ""))
     repositories = _repositories(cli, app)
-    moved = [line.split(" ", 2) for line in sys.stdin.read().splitlines()]
-    worst = 0
-    for before, after, ref in moved:
-        branch = ref.removeprefix("refs/heads/")
-        if branch == ref:
-            cli.out.line(f"{ref} is kept; only branches are released")
-        elif _ZEROS.fullmatch(after):
-            repositories.take_back(branch, None)
-            cli.out.line(f"{branch} is deleted; what is live stays live")
-        else:
-            old = None if _ZEROS.fullmatch(before) else before
-            worst = max(worst, _release(cli, app, repositories, branch=branch, commit=after, before=old))
-    return worst
+    pushed = sorted(map(_moved, sys.stdin.read().splitlines()), key=lambda one: one.ref)
+    with wire.to_pusher() as gone, ExitStack() as turns:
+        for one in pushed:
+            turns.callback(os.close, _turn(cli, repositories, one, gone))
+        refused = [one for one in pushed if not _may(cli, repositories, one)]
+        if not refused:
+            released = (one for one in pushed if one.after and (one.branch or one.tag))
+            refused = [one for one in released if not _release(cli, app, repositories, one, gone=gone)]
+        if not refused:
+            for one in pushed:
+                _keep(cli, repositories, one)
+    return 1 if refused else 0
 
 
-def _release(
-    cli: Cli, app: AppName, repositories: Repositories, *, branch: str, commit: str, before: str | None
-) -> int:
-    seen = repositories.at(branch)
-    repositories.show(branch, commit)
+def _moved(line: str) -> _Moved:
+    before, after, ref = line.split(" ", 2)
+    none = _ZEROS.fullmatch
+    return _Moved(ref=ref, before=None if none(before) else before, after=None if none(after) else after)
+
+
+def _turn(cli: Cli, repositories: Repositories, one: _Moved, gone: threading.Event) -> int:
+    """Hold the ref; raises CancelledError when the pusher left before another push of it was at its end."""
+    told = False
+    while (turn := repositories.take_turn(one.ref)) is None:
+        if not told:
+            cli.out.line(f"another push of {one.name} is going on: waiting for its end")
+        told = True
+        if gone.wait(_LOOK):
+            raise CancelledError("the pusher left", fix="push again")
+    return turn
+
+
+def _may(cli: Cli, repositories: Repositories, one: _Moved) -> bool:
+    if one.after is None and repositories.stays(one.ref):
+        cli.out.line(f"{one.name} cannot be deleted: its {_FILE} says which branch is for which environment")
+        return False
+    if repositories.moved(one.ref, one.before):
+        cli.out.line(f"{one.name} was pushed by somebody else in the meantime: fetch that, and push again")
+        return False
+    return True
+
+
+def _keep(cli: Cli, repositories: Repositories, one: _Moved) -> None:
+    if one.after is None:
+        repositories.take_back(one.ref, None)
+        cli.out.line(f"{one.name} is deleted; what is live stays live")
+    elif not (one.branch or one.tag):
+        cli.out.line(f"{one.ref} is kept; only branches and tags are released")
+
+
+def _release(cli: Cli, app: AppName, repositories: Repositories, one: _Moved, *, gone: threading.Event) -> bool:
+    """Show the daemon the ref, and follow what it makes of it; False when the push is to be refused."""
+    commit = repositories.commit(one.after or "")
+    if commit is None:
+        cli.out.line(f"{one.name} is kept; it names no commit")
+        return True
+    seen = repositories.at(one.ref)
+    repositories.show(one.ref, one.after or "")
     accepted = False
     try:
         who = os.environ.get(_KEY) or "git"
-        rollout = cli.daemon.pushes.push(app, branch=branch, commit=commit, before=before, who=who)
-        accepted = _accepted(cli, app, rollout)
+        # an annotated tag's id is no commit's
+        before = one.before if one.branch else None
+        rollout = cli.daemon.pushes.push(app, name=one.name, tag=one.tag, commit=commit, before=before, who=who)
+        accepted = _accepted(cli, app, rollout, gone)
     finally:
         if not accepted:
-            repositories.take_back(branch, seen)
+            repositories.take_back(one.ref, seen)
     if not accepted:
-        cli.out.line(f"{branch} is refused: {commit[:10]} is not released; what was live is live")
-    return 0 if accepted else 1
+        cli.out.line(f"{one.name} is refused: {commit[:10]} is not released; what was live is live")
+    return accepted
 
 
-def _accepted(cli: Cli, app: AppName, rollout: RolloutId) -> bool:
+def _accepted(cli: Cli, app: AppName, rollout: RolloutId, gone: threading.Event) -> bool:
     """Follow a push's rollouts to their end, and say whether all of them ended well."""
-    _follow(cli, rollout)
+    _follow(cli, rollout, gone)
     found = _placed(cli, app, rollout)
     for other in found:
         if other["id"] != rollout:
-            _follow(cli, other["id"])
+            _follow(cli, other["id"], gone)
     found = cli.daemon.pushes.pushed(app, rollout)
     for one in found:
         if one["outcome"] == "ignored":
@@ -196,26 +268,29 @@ def _placed(cli: Cli, app: AppName, rollout: RolloutId) -> list[dict[str, Any]]:
     return found
 
 
-def _follow(cli: Cli, rollout: Any) -> None:
-    """Show a rollout's progress; how it ended is asked for afterwards. What a pin or a freeze holds is given up."""
+def _follow(cli: Cli, rollout: Any, gone: threading.Event) -> None:
+    """Show a rollout's progress; how it ended is asked for afterwards.
+
+    What a pin or a freeze holds is given up, and so is what nobody waits for any more: a pusher's Ctrl-C cancels.
+    """
     while True:
         story = cli.daemon.story(rollout)
         state, reason = story["ask"]["state"], story["ask"]["reason"] or ""
         if state != "waiting":
             break
-        if _HELD.search(reason):
+        if _HELD.search(reason) or gone.is_set():
             cli.out.line(f"it would have to wait: {reason}")
             cli.daemon.cancel(rollout)
             return
         time.sleep(_LOOK)
     if story["ask"]["outcome"] == "ignored":
         return
+
+    def attend(report: Report, cancel: threading.Event) -> RolloutResult:
+        wire.link(gone, cancel)
+        return cli.daemon.attend(rollout, report=report, cancel=cancel)
+
     try:
-        result = running.run(
-            cli,
-            lambda report, cancel: cli.daemon.attend(rollout, report=report, cancel=cancel),
-            question="Cancel this push?",
-        )
-        conclude(cli, result)
+        conclude(cli, running.run(cli, attend, question="Cancel this push?"))
     except DeploydError as error:
         cli.out.error(error)

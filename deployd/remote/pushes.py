@@ -71,9 +71,9 @@ class RemotePushes:
         """Let it push no more."""
         self._link.call("DELETE", f"/v1/keys/{name}")
 
-    def push(self, app: AppName, *, branch: str, commit: str, before: str | None, who: str) -> RolloutId:
-        """Ask for what a pushed branch releases."""
-        body = {"branch": branch, "commit": commit, "before": before, "who": who}
+    def push(self, app: AppName, *, name: str, tag: bool, commit: str, before: str | None, who: str) -> RolloutId:
+        """Ask for what a pushed branch (or tag) releases."""
+        body = {"branch": name, "tag": tag, "commit": commit, "before": before, "who": who}
         return RolloutId(self._link.call("POST", f"/v1/apps/{app}/pushes", body)["rollout"])
 
     def pushed(self, app: AppName, rollout: RolloutId) -> list[Json]:

@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -34,7 +35,8 @@ APP, PRODUCTION = AppName.parse("shop"), EnvironmentName.parse("production")
 
 
 def _commit(ref: str) -> str:
-    return hashlib.sha1(ref.encode()).hexdigest()
+    """A whole commit id is one of a real repository; another ref is a made-up commit's name."""
+    return ref if re.fullmatch("[0-9a-f]{40}", ref) else hashlib.sha1(ref.encode()).hexdigest()
 
 
 class Stages:
@@ -58,8 +60,11 @@ class Stages:
 
     @staticmethod
     def build(tree, plan, *, log, cancel=None, **_):
-        if cancel is not None and os.environ.get("DRIVE_BUILD_S"):
-            cancel.wait(float(os.environ["DRIVE_BUILD_S"]))
+        if cancel is not None and (os.environ.get("DRIVE_BUILD_S") or os.environ.get("DRIVE_BUILD_FILE")):
+            cancel.wait(float(os.environ.get("DRIVE_BUILD_S", "0")))
+            held = Path(os.environ.get("DRIVE_BUILD_FILE", "/nowhere"))  # while it is there, builds go on
+            while held.exists() and not cancel.wait(0.05):
+                pass
             if cancel.is_set():
                 from deployd.errors import CancelledError
 

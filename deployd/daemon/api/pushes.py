@@ -62,9 +62,10 @@ class KeyBody(Body):
 
 
 class PushBody(Body):
-    """A branch that was pushed to this machine."""
+    """A branch (or, with `tag`, a tag) that was pushed to this machine."""
 
     branch: Ref
+    tag: bool = False
     commit: Commit
     before: Commit | None = None
     who: Name
@@ -227,11 +228,11 @@ def push(app: App, body: PushBody, request: Request, caller: Admin, daemon: TheD
         environment=EnvironmentName(""),
         cause="push",
         who=f"git:{body.who}",
-        ref=body.branch,
+        ref=f"refs/tags/{body.branch}" if body.tag else body.branch,
         commit=body.commit,
-        branch=body.branch,
+        branch=f"tag {body.branch}" if body.tag else body.branch,
         automatic=True,
-        details={"before": body.before, "pushed": "ssh"},
+        details={"before": body.before, "pushed": "ssh", "tag": body.branch if body.tag else None},
     )
     rollout, _ = daemon.ask(ask, origin=caller.origin)
     return {"rollout": rollout}
