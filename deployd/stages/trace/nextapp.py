@@ -37,12 +37,13 @@ class NextApp:
         return self.app_dir / self.folder
 
     def at(self, path: str) -> str:
-        """The place of a path of the app's folder."""
-        return join(self.place, path)
+        """The place of a path of the app's folder; a distDir may lie beside it (`../../dist/apps/web/.next`)."""
+        clean = os.path.normpath(join(self.place, path))
+        return f"{clean}/" if path.endswith("/") else clean
 
     def in_dist(self, path: str) -> str:
         """The place of a path of the distDir."""
-        return join(self.place, f"{self.folder}/{path}")
+        return self.at(f"{self.folder}/{path}")
 
 
 def read(output: BuildOutput, *, root: str | None = None) -> NextApp:

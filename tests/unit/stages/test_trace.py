@@ -43,12 +43,14 @@ class Built:
         path = self.dist / "routes-manifest.json"
         self.json(path, json.loads(path.read_text()) | changes)
 
-    def trace(self) -> FileSet:
+    def trace(self, **more: Any) -> FileSet:
         plan = BuildPlan(
             framework="nextjs", framework_version="16", manager="npm", manager_version=None, install=(), command=(),
             node="22.23.3", lockfile="", lockfile_sha256="", build_id=BuildId("b" + "0" * 20),
         )  # fmt: skip
-        output = BuildOutput(root=str(self.root), app_dir=str(self.app), plan=plan, built=1, log="", seconds=0.0)
+        output = BuildOutput(
+            root=str(self.root), app_dir=str(self.app), plan=plan, built=1, log="", seconds=0.0, **more
+        )
         return trace(output, tools=self.root.parent / "tools")
 
 
@@ -277,6 +279,28 @@ def test_middleware_of_every_kind_belongs_to_the_app(tmp_path: Path) -> None:
     built.json(built.dist / "server/functions-config-manifest.json", {"functions": {}})
     built.json(built.dist / "server/middleware-manifest.json", {"middleware": {"/": {}}})
     assert not routes.read(built.dist).serves_public
+
+
+def test_a_dist_folder_beside_the_app_keeps_its_place(tmp_path: Path) -> None:
+    """As Nx has it: `distDir: "../../dist/apps/web/.next"`."""
+    built = Built(tmp_path, "apps/web")
+    (tmp_path / "dist/apps/web").mkdir(parents=True)
+    built.dist = built.dist.rename(tmp_path / "dist/apps/web/.next")
+    folder = "../../dist/apps/web/.next"
+    required = {"relativeAppDir": "apps/web", "files": [f"{folder}/BUILD_ID"], "config": {"distDir": folder}}
+    built.json(built.dist / "required-server-files.json", required)
+    standalone = built.dist / "standalone"
+    (standalone / "dist/apps/web").mkdir(parents=True)
+    (standalone / "apps/web/.next").rename(standalone / "dist/apps/web/.next")
+    built.write(standalone / "dist/apps/web/.next/server/app/a.html", "")
+    files = built.trace(folder=folder)
+    assert paths(files) == [
+        "apps/web/public/robots.txt", "apps/web/server.js", "dist/apps/web/.next/BUILD_ID",
+        "dist/apps/web/.next/server/app/a.html", "dist/apps/web/.next/static/chunks/a.js",
+    ]  # fmt: skip
+    assert dict(files.assets) == {"/_next/static": "dist/apps/web/.next/static"}
+    assert dict(files.writable)["cache"] == "dist/apps/web/.next/cache"
+    assert next(file.time for file in files.files if file.path.endswith("a.html")) == "build"
 
 
 @pytest.mark.parametrize(
