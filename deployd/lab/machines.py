@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 import signal
 import socket
 import time
@@ -117,9 +118,13 @@ def prepare(machine: Machine) -> None:
 
 
 def make_key(path: Path, *, comment: str) -> None:
-    """A new ed25519 key pair."""
-    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
-    path.with_name(f"{path.name}.pub").chmod(0o644)
+    """A new ed25519 key pair, both or none: a killed command's ssh-keygen may still write its own beside this one."""
+    public = f"{path.name}.pub"
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".key-") as made:
+        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", f"{made}/{path.name}"])
+        Path(made, public).chmod(0o644)
+        for name in (path.name, public):
+            Path(made, name).replace(path.with_name(name))
 
 
 def _write(path: Path, text: str, *, mode: int = 0o644) -> None:

@@ -34,7 +34,7 @@ INSTALLED = (
 # What `apt-get install` finds inside, with all that these need: the playbook's packages, and what people look for.
 OFFERED = (
     "rsync", "sudo", "acl", "attr", "ca-certificates", "python3-apt", "curl", "zstd", "xz-utils", "libcap2-bin",
-    "logrotate", "jq", "nftables", "strace",
+    "logrotate", "jq", "nftables", "strace", "bubblewrap", "git",
 )  # fmt: skip
 # They would wake up in the middle of a test, take apt's lock, or draw a login prompt on a console that nobody sees.
 MASKED = (
