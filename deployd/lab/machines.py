@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 import signal
 import socket
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
