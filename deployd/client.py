@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deployd.domain.options import Options
     from deployd.domain.release import Mark, Release
     from deployd.domain.secret import Secret
+    from deployd.doors import Doors
     from deployd.hosts.pool import Pool
     from deployd.paths import StatePaths
     from deployd.rollouts.wishes import (
@@ -176,7 +177,7 @@ class Client:
 
         with (
             self._pool(hosts) as pool,
-            upkeep.held(self.paths, pool, app, environment, who=self.who, doing="prune"),
+            upkeep.held(self.paths, pool, app, environment, who=self.who, doing="prune", store=self.store),
         ):
             return upkeep.prune(self.store, pool, app, environment, options=options, report=report)
 
@@ -186,7 +187,7 @@ class Client:
 
         with (
             self._pool(hosts) as pool,
-            upkeep.held(self.paths, pool, app, environment, who=self.who, doing="restart"),
+            upkeep.held(self.paths, pool, app, environment, who=self.who, doing="restart", store=self.store),
         ):
             upkeep.restart(pool, app, environment, report=report)
 
@@ -280,6 +281,13 @@ class Client:
         from deployd.servers import Servers
 
         return Servers(self)
+
+    @property
+    def doors(self) -> Doors:
+        """Who is let in: maintenance, and links to previews."""
+        from deployd.doors import Doors
+
+        return Doors(self._pool)
 
     @property
     def agenda(self) -> Agenda:

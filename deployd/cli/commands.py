@@ -66,7 +66,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "show": _entry("releases:show", "Everything about one release"),
         "diff": _entry("releases:diff", "What differs between two releases"),
         "logs": _entry("logs:logs", "The servers' logs, all hosts, merged by time"),
-        "open": _entry("status:open_", "Open the app in a browser"),
+        "open": _entry("open:open_", "Open the app, or a release at its own address, in a browser"),
     },
     "Daemon": {
         "serve": _entry("serve:serve", "Run the daemon: pushes, schedules, an API"),
@@ -75,7 +75,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "app": _entry("apps:apps", "Apps that the daemon releases by itself: add, list, remove"),
         "hook": _entry("hook:hooks", "Webhooks: show, rotate, deliveries"),
         "forge": _entry("forge:forges", "Forges' tokens, for commit statuses and comments: set, list, remove"),
-        "preview": _entry("preview:previews", "Previews of pull requests: list, approve, remove"),
+        "preview": _entry(
+            "preview:previews", "Previews of pull requests: list, approve, remove; their password and links"
+        ),
         "key": _entry("key:keys", "SSH keys that may push here: add, list, remove"),
         "notify": _entry("notify:targets", "Who is told: add, list, remove, test"),
         "git-receive": _entry("gitreceive:git_receive", "Take a push over SSH", hidden=True),
@@ -87,6 +89,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Servers": {
         "exec": _entry("exec:exec_", "Run a command in the live release's environment"),
         "restart": _entry("upkeep:restart", "Restart the live release, one process at a time"),
+        "maintenance": _entry("maintenance:maintenance", "Turn visitors away for a time, but for some"),
         "prune": _entry("upkeep:prune", "Remove releases that are kept no longer"),
         "doctor": _entry("host:doctor", "Check this machine and the environment's hosts"),
     },

@@ -36,10 +36,12 @@ def conclude(cli: Cli, result: RolloutResult, *, verb: str = "live") -> int:
     if result.outcome == "live":
         out.line(f"{out.paint('✓', 'green', 'bold')} {verb} on {hosts} in {took}{flip}  {release}")
         back = ["deployd rollback"] if result.previous else []
+        _own_address(cli, result)
         out.next("deployd status", *back, "deployd logs -f")
     elif result.outcome in {"prepared", "waiting"}:
         said = "prepared, and waits for an approval," if result.outcome == "waiting" else "prepared"
         out.line(f"{out.paint('✓', 'green', 'bold')} {said} on {hosts} in {took}  {release}")
+        _own_address(cli, result)
         approve = [f"deployd approve {result.rollout}"] if result.outcome == "waiting" else []
         out.next(*approve, f"deployd show {result.release}", "deployd release")
     else:
@@ -50,6 +52,15 @@ def conclude(cli: Cli, result: RolloutResult, *, verb: str = "live") -> int:
         out.table(("HOST", "RELEASE", "STATE"), rows)
         out.next("deployd status", "deployd rollouts")
     return EXIT_CODES[result.outcome]
+
+
+def _own_address(cli: Cli, result: RolloutResult) -> None:
+    """Where the release can be seen by its own name, when the app's file is here and says so."""
+    from deployd.cli.open import address_of
+
+    url = address_of(cli, str(result.release)) if result.release else None
+    if url:
+        cli.out.line(f"  see it at {url}")
 
 
 def conclude_all(cli: Cli, results: Sequence[RolloutResult]) -> int:

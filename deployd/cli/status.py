@@ -1,4 +1,4 @@
-"""`deployd status`: what is live where; and `deployd open`."""
+"""`deployd status`: what is live where."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from deployd.cli.render import clean
 from deployd.cli.verbs import verb
 from deployd.domain.quantity import format_duration
-from deployd.errors import CommandError, NotFoundError
 
 if TYPE_CHECKING:
     from deployd.cli.context import Cli
@@ -34,30 +33,6 @@ def status(cli: Cli) -> int:
     if found.mixed:
         return PARTLY_LIVE
     return UNREACHABLE if any(host.state == "unreachable" for host in found.hosts) else 0
-
-
-@verb(example="deployd open")
-def open_(cli: Cli) -> None:
-    """Open the app in a browser (or print its address, where there is none)."""
-    app, environment = cli.where
-    found = cli.client.status(app, environment, cli.hosts())
-    url = next((host.url for host in found.hosts if host.url and host.release), None)
-    if url is None:
-        raise NotFoundError(f"{app} is not live in {environment}", code="not-live", fix="release it: deployd release")
-    if cli.options.json:
-        cli.out.document({"url": url})
-        return
-    cli.out.line(url)
-    if not cli.out.is_terminal:
-        return
-    import webbrowser
-
-    try:
-        webbrowser.open(url)
-    except webbrowser.Error as error:
-        raise CommandError(
-            f"no browser could be started: {error}", code="command-missing", fix=f"open {url} yourself"
-        ) from error
 
 
 def ago(text: str | None, *, now: datetime | None = None) -> str:
@@ -95,6 +70,7 @@ def _draw(cli: Cli, found: Status) -> None:
             ("  unconfirmed", _unconfirmed(found)),
             ("  frozen", _freeze(found)),
             ("  waits", _approval(found)),
+            ("  maintenance", _maintenance(found)),
             ("  rollout", f"{rollout.get('id')} {rollout.get('state')}" if rollout else ""),
         ]
     )
@@ -140,6 +116,15 @@ def _approval(found: Status) -> str:
         return ""
     asked = f"{found.approval.get('release')}, asked by {clean(str(found.approval.get('asked_by')))}"
     return f"{asked}, for `deployd approve` until {_clock(found.approval.get('until'))}"
+
+
+def _maintenance(found: Status) -> str:
+    away = [host for host in found.hosts if host.maintenance]
+    if not away:
+        return ""
+    where = "" if len(away) == len(found.hosts) else f" on {', '.join(str(host.name) for host in away)}"
+    since = min(str((host.maintenance or {}).get("since")) for host in away)
+    return f"visitors get 503{where}, {ago(since)}; `deployd maintenance off` lets them in"
 
 
 def _clock(text: object) -> str:

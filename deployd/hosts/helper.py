@@ -230,10 +230,10 @@ class Helper:
         document = {"on": on, "allow": list(allow), "page": page} if on else {"on": False}
         return self._ask(verbs.maintenance(app, environment), document, parse=lambda data: bool(data["changed"]))
 
-    def share(self, app: AppName, environment: EnvironmentName, *, label: str, seconds: float) -> str:
-        """Make a key that opens one preview address for a time."""
-        document = {"label": label, "seconds": int(seconds)}
-        return self._ask(verbs.share(app, environment), document, parse=lambda data: str(data["key"]))
+    def share(self, app: AppName, environment: EnvironmentName, *, label: str, key: str, seconds: float) -> None:
+        """Have a key open one preview address for a time."""
+        document = {"label": label, "key": key, "seconds": int(seconds)}
+        self._ask(verbs.share(app, environment), document, parse=_nothing)
 
     # what is there
 

@@ -113,7 +113,7 @@ def maintenance(app: AppName, environment: EnvironmentName) -> Argv:
 
 
 def share(app: AppName, environment: EnvironmentName) -> Argv:
-    """Make a key for one preview address."""
+    """Take a key to one preview address."""
     return ("share", app, environment)
 
 

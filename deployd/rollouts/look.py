@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId
     from deployd.hosts.helper import Helper
     from deployd.hosts.pool import Pool
+    from deployd.hosts.replies import AppStatus
     from deployd.paths import StatePaths
     from deployd.rollouts.wishes import ReleaseWish
     from deployd.store import Store
@@ -103,6 +104,7 @@ def status(store: Store, pool: Pool, app: AppName, environment: EnvironmentName)
                 wanted=one.wanted,
                 url=one.url,
                 error=one.error.to_json() if one.error else None,
+                maintenance=_maintenance(one.detail),
             )
             for one in found
         ),
@@ -114,6 +116,12 @@ def status(store: Store, pool: Pool, app: AppName, environment: EnvironmentName)
         pin=store.pins.get(app, environment),
         **_said(store, app, environment),
     )
+
+
+def _maintenance(found: AppStatus | None) -> dict[str, Any] | None:
+    if found is None or found.maintenance is None:
+        return None
+    return {"since": from_epoch(found.maintenance.since), "allow": list(found.maintenance.allow)}
 
 
 def _said(store: Store, app: AppName, environment: EnvironmentName) -> dict[str, Any]:

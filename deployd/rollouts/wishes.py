@@ -186,7 +186,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostState:
-    """One host in a status: `state` is live, empty, degraded, failed, down or unreachable; `error` says why."""
+    """One host in a status: `state` is live, empty, degraded, failed, down or unreachable; `error` says why.
+
+    `maintenance` is `{"since", "allow"}` while visitors are turned away, and None otherwise.
+    """
 
     name: HostName
     address: str
@@ -196,10 +199,12 @@ class HostState:
     wanted: int
     url: str | None
     error: Mapping[str, Any] | None = None
+    maintenance: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As in `status --json`."""
-        return asdict(self) | ({"error": dict(self.error)} if self.error else {})
+        own = {name: dict(one) for name, one in (("error", self.error), ("maintenance", self.maintenance)) if one}
+        return asdict(self) | own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

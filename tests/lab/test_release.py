@@ -140,7 +140,7 @@ def test_plan_changes_nothing(world: World) -> None:
 
 def test_retention_keeps_what_was_live_and_prunes_the_rest(world: World) -> None:
     """`keep` counts releases that were live; a failed one does not push a good one out."""
-    world.write_toml("[keep]\nreleases = 2\nfailed = 1\n[run]\nwarm = '0s'\n")
+    world.write_toml("[keep]\nreleases = 2\nfailed = 1\nskew_protection = '0s'\n[run]\nwarm = '0s'\n")
     ids = [world.release(str(n)).last["release"] for n in range(1, 4)]
     world.release("bad", health=500, check=1)
     fourth = world.release("4").last["release"]

@@ -295,6 +295,15 @@ def test_verify_written_shortly_in_an_environment_wins_there() -> None:
     assert (file.options.verify.mode, file.environment("preview").options.verify.mode) == ("strict", "off")
 
 
+@pytest.mark.parametrize("text", ['skew_protection = "2h"', '[keep]\nskew_protection = "2h"'])
+def test_skew_protection_may_be_written_shortly(text: str) -> None:
+    options = appfile.parse(f'name = "shop"\n{text}\n[environments.production]\n').environment("production").options
+    assert (options.keep.skew_protection, options.keep.releases) == (7200.0, 5)
+    own = '[environments.production]\nskew_protection = "0s"\n'
+    both = appfile.parse(f'name = "shop"\n{text}\n{own}').environment("production").options
+    assert both.keep.skew_protection == 0.0
+
+
 def test_a_wrong_short_verify_is_told_with_its_line() -> None:
     with pytest.raises(ConfigError, match=r"deployd.toml:2: `verify.mode` is \"loud\", and should be one of"):
         appfile.parse('name = "shop"\nverify = "loud"\n')

@@ -5,6 +5,7 @@ Pure but for `prune`, which has hosts carry plans out. A host keeps more than th
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A release on a host. `live_at` is when it last went live; `is_bad` is what a person or a rollback said of it."""
+    """A release on a host. `live_at` is when it last went live, `left_at` when it last was live, in epoch seconds;
+    `is_bad` is what a person or a rollback said of it.
+    """
 
     id: ReleaseId
     was_live: bool
     live_at: float | None
     is_current: bool
     is_bad: bool = False
+    left_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +55,22 @@ def candidates(found: AppStatus, *, bad: Collection[ReleaseId] = ()) -> tuple[Ca
             live_at=one.live_at,
             is_current=one.id == found.current,
             is_bad=one.id in bad,
+            left_at=one.left_at,
         )
         for one in found.releases
     )
 
 
-def plan(releases: Sequence[Candidate], *, keep: Keep, protected: Collection[ReleaseId] = ()) -> RetentionPlan:
-    """Decide for each release.
+def plan(
+    releases: Sequence[Candidate], *, keep: Keep, protected: Collection[ReleaseId] = (), now: float | None = None
+) -> RetentionPlan:
+    """Decide for each release; `now` is the host's time, as far as is known.
 
     The current one, the last good one before it and the protected ones always stay. Of those that were live the newest
-    `keep.releases` stay, with the current one counted; of those that never were, the newest `keep.failed`.
+    `keep.releases` stay, with the current one counted, and all that were live within `keep.skew_protection`: pages that
+    came from them are still open. Of those that never were, the newest `keep.failed`.
     """
+    since = (time.time() if now is None else now) - keep.skew_protection
     live = sorted((one for one in releases if one.was_live or one.is_current), key=_by_life, reverse=True)
     never = sorted(
         (one for one in releases if not (one.was_live or one.is_current)), key=lambda one: one.id, reverse=True
@@ -70,6 +79,7 @@ def plan(releases: Sequence[Candidate], *, keep: Keep, protected: Collection[Rel
         one.id: f"one of the last {keep.failed} that never were live" for one in never[: keep.failed]
     }
     reasons |= {one.id: f"one of the last {keep.releases} that were live" for one in live[: keep.releases]}
+    reasons |= {one.id: "its pages may still be open" for one in live if one.id not in reasons and _left(one) > since}
     good = next((one for one in live if not one.is_current and not one.is_bad), None)
     if good:
         reasons[good.id] = "the last good release: a rollback goes there"
@@ -82,6 +92,10 @@ def plan(releases: Sequence[Candidate], *, keep: Keep, protected: Collection[Rel
         remove=tuple(going),
         reasons=reasons | going,
     )
+
+
+def _left(one: Candidate) -> float:
+    return one.left_at or one.live_at or 0.0
 
 
 def _by_life(one: Candidate) -> tuple[bool, float, ReleaseId]:

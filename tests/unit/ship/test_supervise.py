@@ -56,6 +56,19 @@ def test_life_and_not_the_id_orders_releases() -> None:
     assert plan.keep == (release(3), release(1))
 
 
+def test_what_was_live_a_moment_ago_stays_however_many_there_are() -> None:
+    """Pages that came from it are still open; when it went live does not matter, and neither does `releases`."""
+    left = [(1, 800.0), (2, 899.0), (3, 901.0), (4, 1500.0), (5, None)]
+    releases = [
+        Candidate(id=release(n), was_live=True, live_at=float(n), left_at=at, is_current=n == 5) for n, at in left
+    ]
+    plan = retention.plan(releases, keep=Keep(releases=1, failed=0, skew_protection=1100.0), now=2000.0)
+    assert plan.keep == (release(5), release(4), release(3))
+    assert "open" in plan.reasons[release(3)]
+    bounded = retention.plan(releases, keep=Keep(releases=1, failed=0, skew_protection=0.0), now=2000.0)
+    assert bounded.keep == (release(5), release(4))  # the last good one
+
+
 @st.composite
 def fleets(draw: st.DrawFn) -> tuple[list[Candidate], Keep, set[ReleaseId]]:
     numbers = draw(st.lists(st.integers(0, 200), unique=True, max_size=12))

@@ -1,0 +1,81 @@
+"""`deployd maintenance on|off`: visitors get 503 and a page, but for named addresses, until it is off."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployd.cli.verbs import Noun
+from deployd.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deployd.cli.context import Cli
+
+maintenance = Noun("maintenance", "Turn visitors away for a time, but for some")
+_MOST = 2_000_000
+
+
+@maintenance.verb("on", example="deployd maintenance on --allow 203.0.113.7 --page maintenance.html")
+def on(
+    cli: Cli,
+    *,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", metavar="ADDRESS", help="An IP address that is let in; repeatable."),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="FILE", help="The HTML page that the others get, in one file.")
+    ] = None,
+) -> None:
+    """Answer visitors with 503 on every host, at once and without a reload; releases go on as usual.
+
+    Saying it again changes addresses and page. `/.deployd/health` says 503 too, so a load balancer looks elsewhere.
+    """
+    app, environment = cli.where
+    addresses = [_address(one) for one in allow or ()]
+    text = _page(page) if page is not None else None
+    hosts = cli.hosts()
+    changed = cli.client.doors.maintenance(app, environment, hosts=hosts, on=True, allow=addresses, page=text)
+    many = "" if len(hosts) == 1 else "s"
+    done = f"visitors of {app} {environment} get 503 on {len(hosts)} host{many}" + (
+        f", but for {', '.join(addresses)}" if addresses else ""
+    )
+    cli.out.result({"maintenance": True, "allow": addresses, "changed": list(changed)}, done)
+    cli.out.next("deployd maintenance off")
+
+
+@maintenance.verb("off", example="deployd maintenance off")
+def off(cli: Cli) -> None:
+    """Let visitors in again."""
+    app, environment = cli.where
+    changed = cli.client.doors.maintenance(app, environment, hosts=cli.hosts(), on=False)
+    done = f"visitors of {app} {environment} are let in" if changed else f"{app} {environment} is not in maintenance"
+    cli.out.result({"maintenance": False, "allow": [], "changed": list(changed)}, done)
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.partition("%")[0]))
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is not an IP address", code="usage", fix="name single addresses: --allow 203.0.113.7"
+        ) from error
+
+
+def _page(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(
+            f"{path} cannot be read: {reason}", code="page-unreadable", fix="name an HTML file: --page maintenance.html"
+        ) from error
+    if len(text.encode()) > _MOST:
+        raise UsageError(
+            f"{path} is larger than {_MOST // 1_000_000} MB", code="page-too-large", fix="put its pictures elsewhere"
+        )
+    return text
