@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import threading
@@ -263,18 +262,3 @@ def test_from_elsewhere_by_token_a_commit_must_have_been_pushed(serve, repositor
     with pytest.raises(DeploydError) as not_ours:
         _ = away.store
     assert not_ours.value.code == "daemon-only-there"
-
-
-def test_no_token_is_in_log_or_database(serve):
-    served = serve(listen="127.0.0.1:0")
-    here = client_of(served)
-    _, text = here.create_token(scope="admin", apps=[], expires_in=60, note=None)
-    away = RemoteClient(Daemon(url=f"http://127.0.0.1:{served.port}", token=Secret(text)), here.paths, who="ada")
-    CLIENTS.append(away)
-    away.set_variable(SHOP, PRODUCTION, "CANARY", Secret("canary-value-4711"))
-    served.close()
-    for file in (served.log, *served.state.glob("deployd.sqlite*")):
-        data = file.read_bytes()
-        assert text[-20:].encode() not in data
-        assert b"canary-value-4711" not in data
-    assert json.dumps(served.ready)
