@@ -87,7 +87,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., S
 
 def names(tree: SourceTree) -> set[str]:
     root = Path(tree.root)
-    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_symlink() or not path.is_dir()}
+    found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_symlink() or not path.is_dir()}
+    return {name for name in found if not name.startswith(".git/")}
 
 
 def page(tree: SourceTree) -> str:
@@ -115,6 +116,35 @@ def test_the_tree_says_where_it_comes_from(repository: Repository, checkout: Any
     assert (tree.branch, tree.subject, tree.author) == ("main", "second", "Ada <ada@example.com>")
     assert not tree.dirty
     assert checkout(repository, "HEAD~1").branch is None
+
+
+def asked(tree: SourceTree, *words: str) -> str:
+    """What git says in the checkout, as a build would ask it."""
+    done = subprocess.run(
+        ["git", *words],
+        cwd=tree.app_dir,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin"},
+    )
+    return done.stdout.strip()
+
+
+def test_a_build_may_ask_git_which_commit_it_is(repository: Repository, checkout: Any) -> None:
+    first = repository.git("rev-parse", "HEAD~1")
+    tree = checkout(repository)
+    assert asked(tree, "rev-parse", "HEAD") == tree.commit != first
+    assert asked(tree, "rev-parse", "--abbrev-ref", "HEAD") == tree.branch == "main"
+    assert asked(tree, "log", "-1", "--format=%s by %an") == "second by Ada"
+    assert asked(tree, "status", "--porcelain") == ""
+    assert asked(tree, "ls-files") == "page"
+    old = checkout(repository, ref=first)
+    assert (asked(old, "rev-parse", "HEAD"), asked(old, "rev-parse", "--abbrev-ref", "HEAD")) == (first, "HEAD")
+    repository.write("page", "three\n")
+    dirty = checkout(repository, dirty=True)
+    assert asked(dirty, "rev-parse", "HEAD") == tree.commit
+    assert asked(dirty, "status", "--porcelain") == "M page"
 
 
 def test_a_url_is_fetched_and_follows_what_was_pushed(repository: Repository, checkout: Any) -> None:
@@ -396,7 +426,7 @@ def test_a_submodule_is_laid_out_at_its_commit(with_submodule: Repository, check
     Repository(tmp_path / "theme").commit("later", style="fancy\n")
     tree = checkout(with_submodule)
     assert (Path(tree.root) / "the theme" / "style").read_text() == "plain\n"
-    assert not list(Path(tree.root).rglob(".git"))
+    assert list(Path(tree.root).rglob(".git")) == [Path(tree.root) / ".git"]
 
 
 def test_a_dirty_tree_takes_the_submodules_files(with_submodule: Repository, checkout: Any) -> None:

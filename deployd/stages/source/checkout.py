@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from deployd.domain.events import Event, Report, quiet
 from deployd.domain.stages import SourceRequest, SourceTree
 from deployd.errors import CommandError, SourceError
-from deployd.stages.source import git, large, mirror, working
+from deployd.stages.source import commitonly, git, large, mirror, working
 
 if TYPE_CHECKING:
     import threading
@@ -29,6 +29,13 @@ def checkout(
     cancel: threading.Event | None = None,
 ) -> SourceTree:
     """Lay the wished tree out in `into` (which must not exist or be empty); raises SourceError."""
+    if into.is_dir() and any(into.iterdir()):
+        raise SourceError(
+            f"{into} is not empty, and what lies there would be built too",
+            code="checkout-not-removed",
+            live="unchanged",
+            fix="remove it, and release again",
+        )
     into.mkdir(parents=True, exist_ok=True)
     into = into.resolve()
     if git.is_local(request.repository):
@@ -86,6 +93,7 @@ def _commit(
     cancel: threading.Event | None,
 ) -> SourceTree:
     _lay_out(found, commit, into=into, cancel=cancel, mirrors=found.git_dir.parent)
+    commitonly.write(into, commit, branch=branch, git_dir=found.git_dir, cancel=cancel)
     subject, author = _described(commit, git_dir=found.git_dir)
     return SourceTree(
         root=str(into),
@@ -103,13 +111,17 @@ def _commit(
 def _dirty(request: SourceRequest, *, top: Path, commit: str | None, into: Path) -> SourceTree:
     tree_hash = working.copy(top, into=into)
     large.fill(into, repository=str(top))
+    branch = _branch_here(top, "HEAD") if commit else None
+    if commit:
+        own = git.run("rev-parse", "--absolute-git-dir", cwd=top, check=False).text.removesuffix("\n")
+        commitonly.write(into, commit, branch=branch, git_dir=Path(own))
     subject, author = _described(commit, cwd=top) if commit else (None, None)
     return SourceTree(
         root=str(into),
         app_dir=str(_app_dir(into, request)),
         tree_hash=tree_hash,
         commit=commit,
-        branch=_branch_here(top, "HEAD") if commit else None,
+        branch=branch,
         ref="HEAD",
         subject=subject,
         author=author,
