@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from deployd.stages.trace.nextapp import NextApp
 
 _PRERENDERED = ("server/app/", "server/pages/")
+# Files of the app's folder that a package reads when the server runs, by a name that no tracer sees.
+_READ_BY_NAME = {"next-i18next": ("next-i18next.config.js", "next-i18next.config.mjs", "next-i18next.config.cjs")}
 
 
 def trace(
@@ -79,10 +81,15 @@ def add_included(found: Found, app: NextApp, added: Mapping[str, str]) -> None:
 
 
 def add_folders(found: Found, app: NextApp) -> None:
-    """Take `public` and the hashed assets, which stand beside the server."""
+    """Take `public` and the hashed assets, which stand beside the server, and what is read by its name there."""
     for folder, place in ((app.app_dir / "public", app.at("public")), (app.dist / "static", app.in_dist("static"))):
         if folder.is_dir():
             found.add(tree.walk(folder, at=place, reason=folder.name))
+    root = tree.Root(app.root)
+    for package, names in _READ_BY_NAME.items():
+        for name in names:
+            if not found.has(app.at(name)):
+                found.add(root.take(app.at(name), reasons=(f"read by {package}",)))
 
 
 def file_set(found: Found, app: NextApp, *, entry: str) -> FileSet:

@@ -78,6 +78,12 @@ def test_public_and_static_stand_beside_the_server(built: Built) -> None:
     assert files.warnings == ()
 
 
+def test_what_a_package_reads_by_its_name_travels(built: Built) -> None:
+    built.write(built.app / "next-i18next.config.js", "")
+    at = f"{built.place}/" if built.place else ""
+    assert f"{at}next-i18next.config.js" in paths(built.trace())
+
+
 def test_prerendered_files_keep_the_builds_time(built: Built) -> None:
     built.write(built.standalone / ".next/server/app/a.html", "")
     built.write(built.standalone / ".next/server/pages/b.json", "")
