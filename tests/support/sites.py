@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,11 +16,16 @@ _REACT = {"13.5": "18.3.1", "14.2": "18.3.1", "15.5": "19.2.0", "16": "19.2.0"}
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """An app's files by path; `folder` is the app's place among them, `probe` a path and a text of its answer."""
+    """An app's files by path; `folder` is the app's place among them, `probe` a path and a text of its answer.
+
+    `asks` are more of these, each with its status. `manager` makes its lock file, "" for none.
+    """
 
     files: Mapping[str, str]
     folder: str = ""
     probe: tuple[str, str] = ("/", "hello")
+    asks: tuple[tuple[str, int, str], ...] = ()
+    manager: str = "pnpm"
 
     def write(self, into: Path) -> Path:
         """Write the files; returns the app's folder."""
@@ -324,6 +329,14 @@ def monorepo(manager: str = "npm", *, next_line: str | None = None, turbo: bool 
     )
     files = {"package.json": top, **ui, **docs, **{f"apps/web/{name}": text for name, text in web.items()}, **more}
     return Site(files=files, folder="apps/web", probe=("/", "hello in 1m"))
+
+
+def monorepo_yarn_1() -> Site:
+    """The same for Yarn 1, which knows no `workspace:`."""
+    site = monorepo("yarn")
+    files = {name: text.replace("workspace:*", "1.0.0") for name, text in site.files.items()}
+    files["package.json"] = files["package.json"].replace("yarn@4.5.0", "yarn@1.22.22")
+    return replace(site, files=files, manager="yarn-1")
 
 
 def _web(link: str, next_line: str | None) -> dict[str, str]:

@@ -31,9 +31,16 @@ _LOCK = {
     "npm": ("npm", "install", "--package-lock-only", "--no-audit", "--no-fund"),
     "pnpm": ("pnpm", "install", "--lockfile-only"),
     "yarn": ("yarn", "install", "--mode=update-lockfile", "--no-immutable"),
+    "yarn-1": ("yarn", "install", "--ignore-scripts", "--no-progress"),
     "bun": ("bun", "install", "--lockfile-only"),
 }
-_LOCK_FILES = {"npm": "package-lock.json", "pnpm": "pnpm-lock.yaml", "yarn": "yarn.lock", "bun": "bun.lock"}
+_LOCK_FILES = {
+    "npm": "package-lock.json",
+    "pnpm": "pnpm-lock.yaml",
+    "yarn": "yarn.lock",
+    "yarn-1": "yarn.lock",
+    "bun": "bun.lock",
+}
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,10 @@ def _started(package: dict[str, Any]) -> Iterator[Start]:
             lost, words = [], []
         variables = dict(one.variables)
         if program == "tsx":
-            preloads.insert(0, "import tsx")
+            preloads[:0] = [
+                "require tsx/cjs",
+                "import tsx",
+            ]  # the second loads the first by a name that no tracing sees
         elif program.startswith("ts-node"):
             quick = "/transpile-only" if {"-T", "--transpile-only"}.intersection(given) else ""
             preloads.insert(0, f"require ts-node/register{quick}")
