@@ -8,6 +8,7 @@
     ├── PackageError            1  the files could not be traced or packaged
     ├── CommandError            1  a local program failed
     ├── SandboxError            1  this machine cannot contain what an app's code does
+    ├── CertificateError        1  a certificate cannot be had, or is of no use
     ├── HostError               1  a host refused or failed
     │   ├── UnreachableError    6  no connection; nothing changed
     │   ├── HostKeyError        6  the host key is not the pinned one
@@ -17,6 +18,8 @@
     ├── NotFoundError           2  a name that does not exist
     ├── NotAllowedError         5  not allowed
     ├── EngineError             1  the engine lost a rollout
+    ├── DatabaseError           1  the database cannot be used
+    ├── StorageError            1  the store of artifacts that daemons share cannot be used
     ├── CancelledError          130
     ├── SupersededError         7
     └── PartlyLiveError         3  needs a person
@@ -146,6 +149,12 @@ class SandboxError(DeploydError):
     default_code = "sandbox-refused"
 
 
+class CertificateError(DeploydError):
+    """A certificate could not be had from its authority, or is of no use for the app's names."""
+
+    default_code = "certificate-failed"
+
+
 class HostError(DeploydError):
     """A host refused or failed."""
 
@@ -196,6 +205,18 @@ class EngineError(DeploydError):
     """The engine lost a rollout: its kept steps do not fit the recipe, or the database failed."""
 
     default_code = "engine-failed"
+
+
+class DatabaseError(DeploydError):
+    """The database cannot be used: it is away, refuses, or was written by another version."""
+
+    default_code = "database-failed"
+
+
+class StorageError(DeploydError):
+    """The store of artifacts that daemons share cannot be used."""
+
+    default_code = "storage-failed"
 
 
 class CancelledError(DeploydError):

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     )
     timeout: float | None = Field(
         default=None,
-        description="How long a whole rollout may take when --timeout is not given. Without it: no limit but those of its stages.",  # noqa: E501 - one sentence
+        description="How long a whole rollout may take when --timeout is not given. Without it: 2h for what the daemon runs, otherwise no limit but those of its stages.",  # noqa: E501 - one sentence
         examples=['"45m"'],
     )
     url: str | None = Field(
@@ -48,6 +48,27 @@ class Settings(BaseSettings):
         default=None,
         description="The token for the daemon at `url`. Better in DEPLOYD_TOKEN than in a file.",
         examples=['"..."'],
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="The PostgreSQL database that several daemons share. Without it: SQLite in the state folder. With a password, better in DEPLOYD_DATABASE_URL than in a file.",  # noqa: E501 - three sentences
+        examples=['"postgresql://deployd:...@db.example:5432/deployd"'],
+    )
+    artifact_store: str | None = Field(
+        default=None,
+        description="The S3-compatible store through which several daemons share artifacts; its keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Without it: another daemon builds again what it lacks.",  # noqa: E501 - two sentences
+        examples=['"s3://bucket/deployd"'],
+        pattern="^s3://[a-z0-9][a-z0-9.-]+(/[^?#]*)?$",
+    )
+    artifact_store_endpoint: str | None = Field(
+        default=None,
+        description="The address of `artifact_store`, when it is not Amazon's.",
+        examples=['"https://s3.example"'],
+        pattern="^https?://[^/]+/?$",
+    )
+    artifact_store_region: str | None = Field(
+        default=None, description="The region of `artifact_store`.", examples=['"eu-central-1"']
     )
 
     listen: str | None = Field(
@@ -83,6 +104,11 @@ class Settings(BaseSettings):
         default=None,
         description="The domain below which every release has its own name, `<release>.<app>.<preview_domain>`: previews of pull requests are linked there.",  # noqa: E501 - one sentence
         examples=['"preview.example"'],
+    )
+    acme_dns: str | None = Field(
+        default=None,
+        description="The command that proves wildcard names to an authority: it is called as `COMMAND set NAME VALUE`, comes back once the TXT record can be seen, and later as `COMMAND remove NAME VALUE`.",  # noqa: E501 - one sentence
+        examples=['"/etc/deployd/dns"'],
     )
     rollouts: int = Field(
         default=4,

@@ -96,6 +96,10 @@ def previous_of(kept: Mapping[str, Any]) -> Previous:
 def prepare(rollout: Rollout, release: ReleaseId, run: Run | None, probe: Probe) -> Json:
     """Start the release on every host and wait until each is healthy. With `run`, units and site are made first."""
     hold(rollout)
+    if run is not None:
+        from deployd.rollouts import certifying
+
+        certifying.bring(rollout, run)
     variables = rollout.store.variables.of_release(release) if run else None
 
     def one(helper: Helper, stop: threading.Event) -> activate.Prepared:

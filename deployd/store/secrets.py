@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deployd.store.database import Database
     from deployd.store.keyring import Keyring
 
-SecretKind = Literal["hook", "forge", "notify"]
+SecretKind = Literal["hook", "forge", "notify", "certificate", "acme"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
