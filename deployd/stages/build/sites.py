@@ -42,7 +42,7 @@ def find(plan: BuildPlan, *, app_dir: Path, log: Path) -> Left:
     """The folder with the site's index.html; raises BuildError that names the folders that were looked at."""
     package = manifest.read(app_dir) if (app_dir / "package.json").is_file() else {}
     needs = manifest.needs(package)
-    served, one_page = _served(package)
+    served, one_page = served_folder(package)
     places = (plan.output,) if plan.output else places_of(needs, app_dir, built=bool(plan.command))
     places = places if plan.output or not served else (served, *places)
     folder = next((place for place in places if (app_dir / place / "index.html").is_file()), None)
@@ -98,7 +98,7 @@ def _base(folder: Path) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def _served(package: dict[str, Any]) -> tuple[str | None, bool]:
+def served_folder(package: dict[str, Any]) -> tuple[str | None, bool]:
     """The folder that a start script gives to a file server, and whether one page answers for all: `serve -s build`."""
     for name in ("serve", "http-server", "sirv", "vite"):
         words = startscript.command(package, name)
