@@ -54,8 +54,10 @@ class StatePaths:
 
     @property
     def key(self) -> Path:
-        """The key that encrypts variables, 0600."""
-        return self.root / "key"
+        """The key that encrypts secrets, 0600; systemd may give it to the daemon as the credential `deployd-key`."""
+        given = os.environ.get("CREDENTIALS_DIRECTORY")
+        credential = Path(given) / "deployd-key" if given else None
+        return credential if credential and credential.exists() else self.root / "key"
 
     @property
     def ssh_key(self) -> Path:

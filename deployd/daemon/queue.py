@@ -37,6 +37,8 @@ Place = tuple[AppName, EnvironmentName]
 LOOK_EVERY = 5.0
 """Seconds between two looks at the queue when nobody wakes the dispatcher (an `unpin` of a second terminal)."""
 _APART = 0.05  # seconds between two looks in a burst
+LONGEST = 7200.0
+"""Seconds that a rollout may take when neither it nor the settings say how long."""
 _RESOLVING = 4
 
 
@@ -273,6 +275,8 @@ class Dispatcher:
         """The last event of an ask that never became a rollout."""
         fields = {
             "rollout": str(rollout),
+        if wish.timeout is None:  # here nobody sits before it and presses Ctrl-C
+            wish = replace(wish, timeout=self._settings.get("timeout") or LONGEST)
             "seq": 1,
             "time": now(),
             "release": None,

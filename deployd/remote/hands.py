@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from deployd.client import Client
@@ -54,8 +55,7 @@ class RemoteHands(Client):
         report: Report,
     ) -> tuple[PruneResult, ...]:
         """Remove the releases that are kept no longer."""
-        keep = {"releases": options.keep.releases, "failed": options.keep.failed}
-        body = {"hosts": list(hosts), "keep": keep}
+        body = {"hosts": list(hosts), "keep": asdict(options.keep)}
         found = self._link.work(f"{place(app, environment)}/prune", body, told=_to(report))
         return tuple(values.pruned(one) for one in found)
 

@@ -1,6 +1,6 @@
 """The benchmark: everything is measured in one run, beside what it is compared with, and told as ratios of medians.
 
-`python -m tests.bench.run [PART...]` with parts ship, rollback, flips, throughput (default: all). Needs root; takes a lab
+`python -m tests.bench.run [PART...]` with parts build, ship, rollback, flips, throughput, daemon (default: all). Needs root; takes a lab
 of four hosts up and down again.
 """
 
@@ -28,6 +28,7 @@ from deployd.paths import StatePaths
 from deployd.stages import activate, ship
 from deployd.stages.package.objects import path_of, store_stream
 from tests.bench.building import bench_build
+from tests.bench.daemon import bench_daemon
 from tests.support.world import ROOT, World
 
 if TYPE_CHECKING:
@@ -329,7 +330,13 @@ def median(numbers: Sequence[float]) -> float:
 
 
 # ship is last: it flips to releases that the store does not know
-PARTS = {"rollback": bench_rollback, "flips": bench_flips, "throughput": bench_throughput, "ship": bench_ship}
+PARTS = {
+    "rollback": bench_rollback,
+    "flips": bench_flips,
+    "throughput": bench_throughput,
+    "daemon": lambda world: bench_daemon(world, say=say),
+    "ship": bench_ship,
+}
 
 
 def main() -> None:

@@ -44,6 +44,7 @@ class KeepBody(Body):
 
     releases: Annotated[int, Field(ge=1, le=1000)] = 5
     failed: Annotated[int, Field(ge=0, le=1000)] = 2
+    skew_protection: Annotated[float, Field(ge=0, le=365 * 86400)] = Keep().skew_protection
 
 
 class PruneBody(Body):
