@@ -9,6 +9,7 @@ import typer
 
 from deployd.cli import alone, running, traced
 from deployd.cli.verbs import verb
+from deployd.domain.events import Event
 from deployd.domain.quantity import format_duration, format_size
 from deployd.errors import UsageError
 
@@ -121,6 +122,8 @@ def package(
 
         output = alone.built(wish, report=report, cancel=cancel)
         files = _traced(output, wish=wish, report=report, cancel=cancel)
+        for warning in files.warnings:
+            report(Event.WARNING, what=warning, code="trace-warning")
         with alone.stage("package", report):
             artifact = stage.package(files, built=output.built, artifacts=wish.artifacts)
             if to is not None:

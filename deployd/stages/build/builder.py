@@ -4,7 +4,7 @@ one failed.
 
 from __future__ import annotations
 
-import re
+import hashlib
 import shutil
 import time
 from contextlib import contextmanager, suppress
@@ -15,7 +15,7 @@ from deployd import process
 from deployd.domain.events import Event, Report, quiet
 from deployd.domain.stages import BuildOutput, BuildPlan, SourceTree
 from deployd.errors import BuildError, CommandError
-from deployd.stages.build import cache, frameworkcache, installs, limits, nextapp, outcome, told
+from deployd.stages.build import cache, failing, frameworkcache, installs, limits, nextapp, outcome, told
 from deployd.stages.build.buildlog import logged
 from deployd.stages.build.environment import build_environment
 from deployd.stages.build.ground import ground as ground_of
@@ -28,26 +28,7 @@ if TYPE_CHECKING:
     from deployd.domain.secret import Secret
     from deployd.stages.build.ground import Ground
 
-_TOLD_LINES = 30
 _REMEMBERED = 20_000
-_TELLING = re.compile(r"error|failed|cannot find|not found|unexpected|ERR!|\u2a2f|\u2716|ELIFECYCLE", re.IGNORECASE)
-_HINTS = (
-    (
-        re.compile(
-            r"can only install packages when your package\.json and package-lock\.json"
-            r"|ERR_PNPM_(?:OUTDATED|FROZEN)_LOCKFILE|lockfile needs to be updated|YN0028|lockfile is frozen"
-        ),
-        "the lock file does not match package.json: install once on your machine, and commit the lock file",
-    ),
-    (
-        re.compile(r"JavaScript heap out of memory"),
-        "the build ran out of memory: set NODE_OPTIONS=--max-old-space-size=4096 with `deployd env set --build`",
-    ),
-    (
-        re.compile(r"ENOSPC|no space left on device", re.IGNORECASE),
-        "the disk of this machine is full: make room below deployd's state folder",
-    ),
-)
 
 
 def build(
@@ -100,7 +81,7 @@ def build(
             runner.run(plan.install, cwd=folder, what="installing the packages", production=False)
             (zone / "stores" / cache.RECORD).unlink(missing_ok=True)  # its size is another now
         if plan.framework == "nextjs":
-            nextapp.check(nextapp.installed(app_dir, Path(source.root)))
+            nextapp.check(nextapp.installed(app_dir, Path(source.root)), said=options.framework == "nextjs")
         _remove(app_dir / ".next")  # committed by mistake, or the working tree's
         if use_cache:
             frameworkcache.restore(cached, root=Path(source.root), app_dir=app_dir)
@@ -113,6 +94,7 @@ def build(
                 _keep_untouched(plan, folder=folder, caches=caches, since=begun)
             raise
     built = int(time.time())
+    _tell_changed_lock(plan, report)
     left = outcome.find(plan, app_dir=app_dir, root=Path(source.root), log=log)
     for warning in left.warnings:
         report(Event.WARNING, what=warning, code="build-warning")
@@ -160,6 +142,18 @@ def _refuse_outside(*folders: Path, root: Path) -> None:
             )
 
 
+def _tell_changed_lock(plan: BuildPlan, report: Report) -> None:
+    """A build that writes its lock file has installed something else than what is committed; the repository's stays."""
+    path = Path(plan.lockfile)
+    if plan.lockfile and (not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != plan.lockfile_sha256):
+        report(
+            Event.WARNING,
+            what=f"the build changed {path.name}: the commit does not say all that is in this release; let no build "
+            "script install packages",
+            code="lockfile-changed",
+        )
+
+
 @contextmanager
 def _best_effort(what: str, report: Report) -> Iterator[None]:
     """A good build stays good when there is no room for its caches."""
@@ -195,6 +189,7 @@ class _Runner:
     ) -> None:
         self._env, self._ground, self._options, self._on_line = env, ground, options, on_line
         self._cancel, self._log, self._report = cancel, log, report
+        self._warned = False
 
     def run(self, argv: Sequence[str], *, cwd: Path, what: str, production: bool) -> None:
         told: list[str] = []
@@ -206,7 +201,8 @@ class _Runner:
 
         contained = self._ground.argv(argv, cwd=cwd)
         words, warning = limits.limited(contained, memory=self._options.memory, cpus=self._options.cpus)
-        if warning:
+        if warning and not self._warned:
+            self._warned = True  # once for the install and the build
             self._report(Event.WARNING, what=warning)
         try:
             done = process.run(
@@ -223,31 +219,19 @@ class _Runner:
             raise BuildError(
                 f"{what} took longer than {self._options.timeout:g} s and was ended" if late else error.what,
                 code="build-timeout" if late else error.code,
-                details=telling(told),
+                details=failing.telling(told),
                 fix=f"raise build.timeout in deployd.toml, or see why it hangs: {self._log}" if late else error.fix,
             ) from None
         if done.returncode != 0:
             raise BuildError(
                 f"{what} failed: `{' '.join(argv)}` exited with {done.returncode}",
                 code="install-failed" if not production else "build-failed",
-                details=telling(told),
-                fix=_hint(told) or f"mend it and commit; the whole output is in {self._log}",
+                details=failing.telling(told),
+                fix=failing.way_out(told, installing=not production, returncode=done.returncode, folder=cwd)
+                or f"mend it and commit; the whole output is in {self._log}",
             )
 
     def _environment(self, *, production: bool) -> dict[str, str]:
         # with NODE_ENV=production an install leaves out what the build needs (TypeScript, say)
         env = {name: value for name, value in self._env.items() if name != "NODE_ENV"}
         return env | ({"NODE_ENV": "production"} if production else {})
-
-
-def telling(lines: Sequence[str]) -> str | None:
-    """The lines that matter: from the first that tells of an error, at most thirty; else the last thirty."""
-    plain = [re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line).rstrip() for line in lines]
-    plain = [line for line in plain if line]
-    first = next((n for n, line in enumerate(plain) if _TELLING.search(line)), max(0, len(plain) - _TOLD_LINES))
-    return "\n".join(plain[max(0, first - 2) : first + _TOLD_LINES]) or None
-
-
-def _hint(lines: Sequence[str]) -> str | None:
-    text = "\n".join(lines[-200:])
-    return next((fix for pattern, fix in _HINTS if pattern.search(text)), None)

@@ -1,4 +1,7 @@
-"""Lines of a build come in; they go out without secrets: into the kept log, to who is watching, and to the error."""
+"""Lines of a build come in; they go out without secrets: into the kept log, to who is watching, and to the error.
+
+What a build prints is read in terminals: what colours or commands one (moves the cursor, sets its title) is taken out.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.events import Event, Report
 from deployd.stages.build.environment import Redactor
+from deployd.stages.build.failing import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,6 +48,8 @@ def logged(log: Path, *, variables: Mapping[str, str], report: Report) -> Iterat
 
     def on_line(line: str) -> str:
         clean = redact(line)
+        if not clean.isprintable():
+            clean = redact(plain(clean))
         if is_kept:
             keep(clean)
         report(Event.BUILD_OUTPUT, line=clean)

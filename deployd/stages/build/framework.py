@@ -101,6 +101,12 @@ def detect(app_dir: Path, *, said: str | None = None) -> Detected:
     )
 
 
+def maker(package: dict[str, Any]) -> str | None:
+    """The maker of pages among an app's packages (Vite, Eleventy, ...), if there is one."""
+    needs = manifest.needs(package)
+    return next((name for name in _GENERATORS if name in needs), None)
+
+
 def has_pages(app_dir: Path) -> bool:
     """Whether an index.html lies where a site that needs no build has it."""
     return any((app_dir / place / "index.html").is_file() for place in sites.UNBUILT)
@@ -119,18 +125,18 @@ def _of_habits(
     """A server if a start script runs one; else pages if something makes them or they lie there."""
     by = next((framework for framework in FRAMEWORKS if framework == said), None)
     server = next((name for name in _SERVERS if name in needs), None)
-    maker = next((name for name in _GENERATORS if name in needs), None)
+    pages = maker(package)
     nitro = next((name for name in _NITRO if name in needs), None)
     if nitro and by in (None, "node"):
         return "node", nitro, _NITRO[nitro]
     if by is None:
-        by = "node" if _is_server(package, app_dir, known=server, maker=maker) else "static"
-        if by == "static" and not (maker or has_pages(app_dir) or manifest.scripts(package).get("build")):
+        by = "node" if _is_server(package, app_dir, known=server, maker=pages) else "static"
+        if by == "static" and not (pages or has_pages(app_dir) or manifest.scripts(package).get("build")):
             raise _nothing(app_dir)
-        if "workspaces" in package and not (server or maker or startscript.entry(package, app_dir)) and _inner(app_dir):
+        if "workspaces" in package and not (server or pages or startscript.entry(package, app_dir)) and _inner(app_dir):
             raise _nothing(app_dir)
     if by == "static":
-        return by, maker, _GENERATORS.get(maker or "", ())
+        return by, pages, _GENERATORS.get(pages or "", ())
     if by == "node":
         return by, server, ()
     return by, None, next((build for _, framework, build in _BY_PACKAGE if framework == by), ())
@@ -156,7 +162,7 @@ def _without_package(app_dir: Path, said: str | None) -> Detected:
     if servers or (said == "node" and any((app_dir / name).is_file() for name in ("index.js", "index.mjs"))):
         return Detected(framework="node", version=None, name=None, health=None, tool=_NAMES["node"])
     raise BuildError(
-        f"there is no package.json in {app_dir.name or app_dir}, no {_SERVER_FILES[0]}, and no index.html in it or in "
+        f"there is no package.json in {app_dir}, no {_SERVER_FILES[0]}, and no index.html in it or in "
         f"{', '.join(sites.UNBUILT[1:])}",
         code="package-json-missing",
         fix=_inner_fix(app_dir) or "run this in the app's folder, or name the app's folder with -C",
@@ -164,9 +170,8 @@ def _without_package(app_dir: Path, said: str | None) -> Detected:
 
 
 def _nothing(app_dir: Path) -> BuildError:
-    here = app_dir.name or app_dir
     return BuildError(
-        f"nothing in {here} says what to build or to run: package.json names no framework, server, build script or "
+        f"nothing in {app_dir} says what to build or to run: package.json names no framework, server, build script or "
         f"main (scripts looked at: {', '.join(startscript.STARTS)}, build), and there is no {_SERVER_FILES[0]} and no "
         "index.html",
         code="framework-unsupported",

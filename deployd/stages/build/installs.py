@@ -15,6 +15,7 @@ from deployd import process, sandbox
 from deployd.errors import BuildError, CommandError
 from deployd.stages.build import cache
 from deployd.stages.build.environment import registry_environment
+from deployd.stages.build.left import read_json
 
 if TYPE_CHECKING:
     import threading
@@ -76,15 +77,12 @@ def _manifests(folder: Path) -> list[Path]:
         found += [Path(here) / name for name in files if name in _INPUTS or name.endswith((".patch", ".prisma"))]
         if "package.json" in files:
             found += _named_in_scripts(Path(here))
-    return list(dict.fromkeys(found))
+    return [path for path in dict.fromkeys(found) if path.is_file()]  # a pipe would be read for ever
 
 
 def _named_in_scripts(folder: Path) -> list[Path]:
     """The app's own files that an install runs: `node scripts/postinstall.js`."""
-    try:
-        scripts = json.loads((folder / "package.json").read_text()).get("scripts")
-    except (ValueError, AttributeError):
-        return []
+    scripts = read_json(folder / "package.json").get("scripts")
     if not isinstance(scripts, dict):
         return []
     words = " ".join(str(scripts.get(name) or "") for name in _AT_INSTALL).split()

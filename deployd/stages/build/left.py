@@ -44,7 +44,9 @@ def missing(what: str, *, looked_at: tuple[str, ...], key: str, log: Path) -> Bu
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of the build's; empty when it is not there or something else."""
+    """A JSON object of the build's; empty when it is not there or something else (a pipe would be read for ever)."""
+    if not path.is_file():
+        return {}
     try:
         data = json.loads(path.read_text(errors="replace"))
     except (OSError, ValueError):

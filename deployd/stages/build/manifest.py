@@ -12,29 +12,35 @@ if TYPE_CHECKING:
 
 
 def read(app_dir: Path) -> dict[str, Any]:
-    """package.json of a folder; raises BuildError when it is missing or no JSON object."""
+    """package.json of a folder; raises BuildError that names its path when it is missing or no JSON object."""
     path = app_dir / "package.json"
+    if path.exists() and not path.is_file():  # a pipe would be read for ever
+        raise _invalid(path, "is no file", fix="make package.json a plain file")
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BuildError(
-            f"there is no package.json in {app_dir.name or app_dir}",
+            f"there is no package.json in {app_dir}",
             code="package-json-missing",
             fix="run this in the app's folder, or set the app's folder with -C",
         ) from error
     except OSError as error:  # a link that leads to itself, say
-        raise BuildError(
-            f"package.json cannot be read: {error.strerror}",
-            code="package-json-invalid",
-            fix="make package.json a plain file",
-        ) from error
+        raise _invalid(path, f"cannot be read: {error.strerror}", fix="make package.json a plain file") from error
+    except UnicodeDecodeError as error:
+        raise _invalid(path, f"is not UTF-8 (byte {error.start})", fix="save package.json as UTF-8") from error
     except ValueError as error:
-        raise BuildError(
-            f"package.json is no JSON: {error}", code="package-json-invalid", fix="mend package.json"
+        raise _invalid(
+            path, f"is no JSON: {error}", fix="mend package.json, and run `npm pkg get name` to see"
         ) from error
+    except RecursionError:
+        raise _invalid(path, "is no JSON: it is nested too deeply", fix="mend package.json") from None
     if not isinstance(data, dict):
-        raise BuildError("package.json is no JSON object", code="package-json-invalid", fix="mend package.json")
+        raise _invalid(path, "is no JSON object", fix="mend package.json: it begins with { and ends with }")
     return data
+
+
+def _invalid(path: Path, why: str, *, fix: str) -> BuildError:
+    return BuildError(f"{path} {why}", code="package-json-invalid", fix=fix)
 
 
 def scripts(package: dict[str, Any]) -> dict[str, str]:

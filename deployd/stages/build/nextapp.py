@@ -9,6 +9,7 @@ from deployd.errors import BuildError
 from deployd.stages.build.left import read_json
 
 OLDEST = (13, 5)
+NEWEST = 16  # the major; what a later one writes is not known
 TRIED = "13.5, 14.2, 15.5 and 16"
 _PLACES = ("health", "healthz", "api/health", "api/healthz", "up")
 
@@ -25,26 +26,38 @@ def installed(app_dir: Path, root: Path) -> tuple[int, ...] | None:
     return None
 
 
-def check(version: tuple[int, ...] | None) -> None:
-    """Raise BuildError for a Next.js that cannot be built standalone from outside."""
-    if version is not None and version[:2] < OLDEST:
-        shown = ".".join(map(str, version))
+def check(version: tuple[int, ...] | None, *, said: bool = False) -> None:
+    """Raise BuildError for a Next.js that cannot be built standalone from outside, or that deployd does not know.
+
+    `said` is whether deployd.toml names the framework: a newer major is tried then.
+    """
+    if version is None or (version[:2] >= OLDEST and (version[0] <= NEWEST or said)):
+        return
+    shown = ".".join(map(str, version))
+    if version[:2] < OLDEST:
         raise BuildError(
             f"Next.js {shown} is older than deployd supports",
             code="next-unsupported",
             fix=f"use Next.js 13.5 or later: {TRIED} were tried",
         )
+    raise BuildError(
+        f"Next.js {shown} is newer than this deployd supports ({TRIED} were tried)",
+        code="next-unsupported",
+        fix=f"use Next.js {NEWEST}, or a newer deployd; to try it all the same: "
+        'framework = "nextjs" below [build] in deployd.toml',
+    )
 
 
-def check_wish(wish: str) -> None:
-    """The same for a range in package.json that allows nothing newer: said before anything is installed."""
+def check_wish(wish: str, *, said: bool = False) -> None:
+    """The same for a range in package.json that allows nothing else: said before anything is installed."""
     major = re.fullmatch(r"\s*[~^=v]*\s*(\d+)(?:\.(\d+|x|\*))?(?:\.[\w.*-]+)?\s*", wish)
     if not major:
         return  # `latest`, `>=12`, `catalog:`: what is installed is looked at
     first, second = int(major[1]), major[2] or ""
     fixed = second.isdigit() and not wish.strip().startswith("^")  # `^13.1` allows 13.5, `13.1` and `~13.1` do not
-    if first < OLDEST[0] or (first == OLDEST[0] and fixed and int(second) < OLDEST[1]):
-        check((first, int(second) if second.isdigit() else 0))
+    old = first < OLDEST[0] or (first == OLDEST[0] and fixed and int(second) < OLDEST[1])
+    if old or first > NEWEST:
+        check((first, int(second) if second.isdigit() else 0), said=said)
 
 
 def health(app_dir: Path) -> str | None:

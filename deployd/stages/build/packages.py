@@ -108,9 +108,20 @@ def _chosen(locks: list[Path], *, folder: Path, named: tuple[PackageManager, str
 
 def _manager(lockfile: Path, *, folder: Path, version: str | None) -> Manager:
     name = LOCKS[lockfile.name]
+    _refuse_conflict(lockfile)
     if version is None and name in ("yarn", "pnpm"):
         version = _written_by(name, lockfile)
     return Manager(name=name, version=version or DEFAULT_VERSIONS[name], lockfile=lockfile, folder=folder)
+
+
+def _refuse_conflict(lockfile: Path) -> None:
+    """A merge that nobody finished: package managers take one side, or say that they cannot read it."""
+    if re.search(rb"^<{7} .*\n(?:.*\n)*?={7}$", lockfile.read_bytes(), re.MULTILINE):
+        raise BuildError(
+            f"{lockfile.name} holds the two sides of a merge conflict",
+            code="lockfile-invalid",
+            fix=f"run `{_MAKE_LOCK[LOCKS[lockfile.name]]}` and commit the lock file that it writes",
+        )
 
 
 def _written_by(name: PackageManager, lockfile: Path) -> str | None:

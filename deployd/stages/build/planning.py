@@ -31,13 +31,29 @@ def plan(
     trace_root: str | None = None,
 ) -> BuildPlan:
     """Plan a build; `variables` are the build-time ones, in clear, `trace_root` is trace.root. Raises BuildError."""
+    try:
+        return _plan(source, options, app=app, environment=environment, variables=variables, trace_root=trace_root)
+    except BuildError as error:  # the checkout's place on this machine says nothing to anybody
+        inside = error.what.replace(f"{source.root}/", "").replace(source.root, "the repository's top folder")
+        raise error.but(what=inside) from None
+
+
+def _plan(
+    source: SourceTree,
+    options: Build,
+    *,
+    app: str,
+    environment: str,
+    variables: Mapping[str, str],
+    trace_root: str | None,
+) -> BuildPlan:
     app_dir, root = Path(source.app_dir), Path(source.root)
     found = framework.detect(app_dir, said=options.framework)
     if found.framework == "nextjs" and found.version:
-        nextapp.check_wish(found.version)
-    manager = _manager(found, app_dir=app_dir, root=root)
-    workspace = _workspace(manager, found, app_dir=app_dir) if manager else None
-    node = runtime.resolve(options.node or _wished_node(app_dir, root=root, package=found.package))
+        nextapp.check_wish(found.version, said=options.framework == "nextjs")
+    manager = manager_of(found, app_dir=app_dir, root=root)
+    workspace = workspace_of(manager, found, app_dir=app_dir) if manager else None
+    node = _node(options, app_dir=app_dir, root=root, package=found.package)
     install = packages.install(manager, workspace) if manager else ()
     install = ("sh", "-c", options.install) if options.install else install
     command = ("sh", "-c", options.command) if options.command else commands.build(found, manager, workspace)
@@ -74,7 +90,7 @@ def plan(
     )
 
 
-def _manager(found: framework.Detected, *, app_dir: Path, root: Path) -> packages.Manager | None:
+def manager_of(found: framework.Detected, *, app_dir: Path, root: Path) -> packages.Manager | None:
     """The package manager; None when nothing is to be installed: no package.json, or one that needs no package."""
     if not found.package:
         return None
@@ -86,7 +102,7 @@ def _manager(found: framework.Detected, *, app_dir: Path, root: Path) -> package
         raise
 
 
-def _workspace(manager: packages.Manager, found: framework.Detected, *, app_dir: Path) -> workspaces.Workspace | None:
+def workspace_of(manager: packages.Manager, found: framework.Detected, *, app_dir: Path) -> workspaces.Workspace | None:
     """The workspace around the app, if its lock file is a workspace's."""
     workspace = workspaces.find(manager.folder, app_dir=app_dir)
     outside = workspace is None and manager.folder != app_dir and workspaces.has_members(manager.folder)
@@ -122,13 +138,27 @@ def _naming(package: dict[str, object], *, app_dir: Path, root: Path) -> dict[st
     return package
 
 
-def _wished_node(app_dir: Path, *, root: Path, package: dict[str, object]) -> str | None:
+def _node(options: Build, *, app_dir: Path, root: Path, package: dict[str, object]) -> str:
+    """The pinned version; an error says where the wish stands that nothing fits."""
+    wish, place = wished_node(app_dir, root=root, package=package)
+    if options.node:
+        wish, place = options.node, "build.node in deployd.toml"
+    try:
+        return runtime.resolve(wish)
+    except BuildError as error:
+        raise error.but(what=f"{error.what} ({place})") from None
+
+
+def wished_node(app_dir: Path, *, root: Path, package: dict[str, object]) -> tuple[str | None, str]:
+    """What the app says about its Node.js version, and where."""
     for folder in dict.fromkeys((app_dir, root)):
         for name in (".nvmrc", ".node-version"):
             path = folder / name
             words = path.read_text(errors="replace").splitlines() if path.is_file() else []
             wish = next((word.split("#")[0].strip() for word in words if word.split("#")[0].strip()), None)
             if wish:
-                return wish
+                return wish, name
     engines = package.get("engines")
-    return str(engines["node"]) if isinstance(engines, dict) and engines.get("node") else None
+    if isinstance(engines, dict) and engines.get("node"):
+        return str(engines["node"]), "engines.node in package.json"
+    return None, ""

@@ -6,6 +6,18 @@ from deployd.stages.source.history import History
 from deployd.stages.source.inplace import tree as in_place
 from deployd.stages.source.mirror import fetch
 from deployd.stages.source.peek import Peek, peek
+from deployd.stages.source.removing import remove
 from deployd.stages.source.working import uncommitted
 
-__all__ = ["History", "Peek", "checkout", "fetch", "in_place", "join_bundle", "peek", "uncommitted", "write_bundle"]
+__all__ = [
+    "History",
+    "Peek",
+    "checkout",
+    "fetch",
+    "in_place",
+    "join_bundle",
+    "peek",
+    "remove",
+    "uncommitted",
+    "write_bundle",
+]

@@ -95,4 +95,5 @@ def checked_repository(repository: str) -> str:
 def top(folder: Path) -> Path | None:
     """The top of the working tree that `folder` is in, or None outside of git."""
     done = run("rev-parse", "--show-toplevel", cwd=folder, check=False)
-    return Path(done.text.rstrip("\n")) if done.returncode == 0 and done.text.strip() else None
+    name = done.stdout.removesuffix(b"\n")  # as bytes: a folder's name need not be UTF-8
+    return Path(os.fsdecode(name)) if done.returncode == 0 and name else None

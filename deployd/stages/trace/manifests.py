@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON object; empty when the file is not there. Raises PackageError when it is something else."""
+    """A JSON object; empty when no file is there. Raises PackageError when it is something else."""
+    if not path.is_file():  # a pipe would be read for ever
+        return {}
     try:
         data = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PackageError(
             f"{path.name} of the build is no JSON: {error}",
             code="standalone-incomplete",

@@ -32,5 +32,5 @@ def in_place(dist: Path, *, major: int) -> bool:
 
 def _asks(dist: Path) -> bool:
     """Whether the app's own code revalidates on demand. Any mention counts: a copy too many costs little."""
-    code = [path for path in (dist / "server").rglob("*.js") if "node_modules" not in path.parts]
+    code = [path for path in (dist / "server").rglob("*.js") if "node_modules" not in path.parts and path.is_file()]
     return any(any(word in text for word in _ON_DEMAND) for text in (path.read_bytes() for path in code))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -29,23 +30,50 @@ def walk(
     pending = [(str(folder), at)]
     while pending:
         here, place = pending.pop()
-        with os.scandir(here) as entries:
-            for entry in entries:
-                path = f"{place}/{entry.name}" if place else entry.name
-                if skip is not None and skip(path):
-                    continue
-                facts = entry.stat(follow_symlinks=False)
-                if stat.S_ISLNK(facts.st_mode):
-                    target = checked_target(os.readlink(entry.path), path=path, top=top)  # noqa: PTH115 - text as it stands
-                    if not f"{os.path.realpath(entry.path)}/".startswith(f"{real}/"):  # through another link
-                        raise _escapes(path, target)
-                    yield TracedFile(path=path, source=entry.path, size=0, symlink=target, reasons=(reason,))
-                elif stat.S_ISDIR(facts.st_mode):
-                    pending.append((entry.path, path))
-                elif stat.S_ISREG(facts.st_mode):
-                    yield TracedFile(path=path, source=entry.path, size=facts.st_size, reasons=(reason,))
-                else:
-                    raise _odd(path)
+        for entry in _entries(here, place=place):
+            path = f"{place}/{entry.name}" if place else entry.name
+            if skip is not None and skip(path):
+                continue
+            facts = entry.stat(follow_symlinks=False)
+            if stat.S_ISLNK(facts.st_mode):
+                target = checked_target(_target_of(entry.path, real=real), path=path, top=top)
+                if not f"{os.path.realpath(entry.path)}/".startswith(f"{real}/"):  # through another link
+                    raise _escapes(path, target)
+                if _is_loop(entry.path):
+                    raise _circle(path, target)
+                yield TracedFile(path=path, source=entry.path, size=0, symlink=target, reasons=(reason,))
+            elif stat.S_ISDIR(facts.st_mode):
+                pending.append((entry.path, path))
+            elif stat.S_ISREG(facts.st_mode):
+                yield TracedFile(path=path, source=entry.path, size=facts.st_size, reasons=(reason,))
+            else:
+                raise _odd(path)
+
+
+def _entries(folder: str, *, place: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError as error:
+        raise PackageError(
+            f"the folder {place or folder!r} could not be read: {error.strerror}",
+            code="package-failed",
+            fix="see its mode: the build must leave its folders readable",
+        ) from error
+
+
+def _target_of(link: str, *, real: str) -> str:
+    """A link's target as it stands; one that names its own tree by an absolute path becomes relative."""
+    target = os.readlink(link)  # noqa: PTH115 - text as it stands
+    return os.path.relpath(target, os.path.dirname(link)) if f"{target}/".startswith(f"{real}/") else target  # noqa: PTH120
+
+
+def _is_loop(link: str) -> bool:
+    try:
+        os.stat(link)  # noqa: PTH116 - text is quicker
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 class Root:
@@ -85,11 +113,7 @@ class Root:
                     raise _odd(here)
             else:
                 return found
-        raise PackageError(
-            f"{path!r} leads through more than {_MOST_LINKS} links: they go in a circle",
-            code="symlink-loop",
-            fix="remove the link that points to itself",
-        )
+        raise _circle(path, f"more than {_MOST_LINKS} links")
 
     def _file(
         self,
@@ -141,6 +165,14 @@ def _escapes(path: str, target: str) -> PackageError:
         f"{path!r} is a link to {target!r}, which lies outside of the app",
         code="symlink-escapes",
         fix="replace the link by a copy of what it points to, or remove it",
+    )
+
+
+def _circle(path: str, target: str) -> PackageError:
+    return PackageError(
+        f"{path!r} leads to {target!r}, and in a circle back to itself",
+        code="symlink-loop",
+        fix="remove the link that points to itself",
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from deployd import process
 from deployd.domain.events import Event
 from deployd.stages.build import buildlog
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 class Told:
@@ -33,6 +33,25 @@ def test_lines_are_kept_and_told_without_secrets(tmp_path: Path) -> None:
     assert (tmp_path / "logs" / "x.log").read_text() == "token ***\n? odd\n"
     assert (tmp_path / "logs" / "x.log").stat().st_mode & 0o777 == 0o600
     assert told.of(Event.BUILD_OUTPUT)[0]["line"] == "token ***"
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m and \x1b[1;32mgreen\x1b[m", "red and green"),
+        ("\x1b]0;a title\x07after \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "after link"),
+        ("\x1b[2J\x1b[Hgone\x07\x00", "gone"),
+        ("10 %\r50 %\rdone\r\n", "done"),
+        ("a\ttab, an \u00fc and \u4f60", "a\ttab, an \u00fc and \u4f60"),
+        ("\x9b31mold", "31mold"),
+        ("hush\x1b[0m-hush", "***"),
+    ],
+)
+def test_no_line_commands_a_terminal(tmp_path: Path, printed: str, shown: str) -> None:
+    told = Told()
+    with buildlog.logged(tmp_path / "x.log", variables={"TOKEN": "hush-hush"}, report=told) as on_line:
+        assert on_line(printed) == shown
+    assert (tmp_path / "x.log").read_text() == f"{shown}\n"
 
 
 def test_a_log_has_an_end_and_the_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

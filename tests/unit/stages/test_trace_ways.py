@@ -15,7 +15,7 @@ from deployd.domain.ids import BuildId
 from deployd.domain.options import Trace
 from deployd.domain.stages import BuildOutput, BuildPlan, FileSet, TracedFile
 from deployd.errors import PackageError
-from deployd.stages.trace import includes, programs, regenerated, trace, traces, tree
+from deployd.stages.trace import includes, programs, regenerated, trace, traces
 from deployd.stages.trace.found import Found
 
 PLAN = BuildPlan(
@@ -327,29 +327,17 @@ def test_a_link_in_a_site_stays_inside(tmp_path: Path) -> None:
 # Names, sizes, circles
 
 
-def test_odd_names_and_circles_of_links_and_a_large_file(tmp_path: Path) -> None:
+def test_odd_names_and_a_large_file(tmp_path: Path) -> None:
     names = ["new\nline.txt", "quo\"te's.txt", os.fsdecode(b"not-\xff-utf8.txt"), "grün.txt"]
     for name in names:
         write(tmp_path / "out" / name)
-    (tmp_path / "out/round").symlink_to("again")
-    (tmp_path / "out/again").symlink_to("round")
     with (tmp_path / "out/large.bin").open("wb") as large:
         large.truncate(300_000_000)
     files = site(tmp_path)
-    assert set(paths(files)) == {f"out/{name}" for name in [*names, "round", "again", "large.bin"]}
+    assert set(paths(files)) == {f"out/{name}" for name in [*names, "large.bin"]}
     assert [warning for warning in files.warnings if "large" in warning] == [
         "a large file, which every host gets: out/large.bin (286 MB)"
     ]
-
-
-def test_links_in_a_circle_end(tmp_path: Path) -> None:
-    (tmp_path / "round").symlink_to("again")
-    (tmp_path / "again").symlink_to("round")
-    root = tree.Root(tmp_path)
-    assert [file.path for file in root.take("round", reasons=())] == ["round"]
-    with pytest.raises(PackageError) as caught:
-        root.take("round/x.js", reasons=())
-    assert caught.value.code == "symlink-loop"
 
 
 def test_a_copied_folder_is_not_replaced_by_a_link(tmp_path: Path) -> None:
