@@ -65,7 +65,7 @@ class Found:
 
     def warnings(self) -> tuple[str, ...]:
         """What a person should know about the set."""
-        told = [f"left out, because it can hold secrets: {path}" for path in sorted(self._left_out)]
+        told = [f"left out, because it can hold secrets: {path}{_way(path)}" for path in sorted(self._left_out)]
         told += self.told
         for path in sorted(self.files):
             file = self.files[path]
@@ -93,6 +93,14 @@ class Found:
 
     def _is_written(self, path: str) -> bool:
         return f"{path}/".startswith(self._written)
+
+
+def _way(path: str) -> str:
+    name = path.rpartition("/")[2]
+    is_example = any(word in name for word in ("example", "sample", "template"))
+    return (
+        f" (its values for the server: deployd env import {name})" if name.startswith(".env") and not is_example else ""
+    )
 
 
 def _above(path: str) -> list[str]:
