@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,13 +18,17 @@ _DEEP = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One command. `script` is the script that it stands in, `folder` where a `cd` before it has led."""
+    """One command. `script` is the script that it stands in, `folder` where a `cd` before it has led.
+
+    `env_files` are files of variables that it reads, `before` the commands that the script runs first.
+    """
 
     script: str
     words: tuple[str, ...]
     variables: tuple[tuple[str, str], ...] = ()
     folder: str = ""
     env_files: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
 
 
 def commands(name: str, scripts: Mapping[str, str]) -> Iterator[Command]:
@@ -48,13 +52,13 @@ def _plain(outer: Command, scripts: Mapping[str, str], *, deep: int) -> Iterator
                     variables=tuple((dict(outer.variables) | dict(bare.variables)).items()),
                     folder="" if folder == "." or folder.startswith(("..", "/")) else folder,
                     env_files=(*outer.env_files, *bare.env_files),
+                    before=(*outer.before, *(" ".join(one.words) for one in found)),
                 )
             )
     for one in reversed(found):
         named = _script_of(one.words) if not one.folder else None
         if named and named in scripts and deep:
-            inner = Command(script=named, words=(), variables=one.variables, folder=one.folder, env_files=one.env_files)
-            yield from _plain(inner, scripts, deep=deep - 1)
+            yield from _plain(replace(one, script=named, words=()), scripts, deep=deep - 1)
         else:
             yield one
 

@@ -39,7 +39,7 @@ class Start:
 
     `file` is written as in the script, relative to `folder` (below the app's). `words` follow it, `variables` stand
     before it, `preloads` are modules that are loaded first, and `lost` are options that only a command line can give.
-    `env_files` are files of variables that it reads.
+    `env_files` are files of variables that it reads, `before` the commands that the script runs before the server.
     """
 
     script: str
@@ -50,6 +50,7 @@ class Start:
     preloads: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -139,7 +140,7 @@ def _commands(package: dict[str, Any]) -> Iterator[Command]:
 def _started(package: dict[str, Any]) -> Iterator[Start]:
     for one in _commands(package):
         program, rest = Path(one.words[0]).name, list(one.words[1:])
-        if program == "pm2" and rest[:1] == ["start"]:
+        if program in {"pm2", "pm2-runtime", "forever"} and rest[:1] == ["start"]:
             program, rest = "pm2-runtime", rest[1:]
         if program not in _RUNNERS:
             continue
@@ -172,6 +173,7 @@ def _started(package: dict[str, Any]) -> Iterator[Start]:
             preloads=tuple(preloads),
             lost=tuple(lost),
             env_files=(*one.env_files, *env_files),
+            before=one.before,
         )
 
 

@@ -124,6 +124,7 @@ def test_a_package_json_that_is_a_link_to_itself_is_an_error(tmp_path: Path) -> 
         ({"start": "tsx watch server.ts"}, "server.ts"),
         ({"start": "pm2 start server.js -i max"}, "server.js"),
         ({"start": "pm2-runtime server.js"}, "server.js"),
+        ({"start": "pm2-runtime start eco.config.js"}, "dist/main.js"),
         ({"start": "node gone.js"}, "gone.js"),
         ({"start": "node pkg"}, "pkg/lib/go.js"),
         ({"start": "next start"}, None),
@@ -137,6 +138,7 @@ def test_a_package_json_that_is_a_link_to_itself_is_an_error(tmp_path: Path) -> 
 def test_the_file_that_a_start_script_runs(tmp_path: Path, scripts: dict[str, str], entry: str | None) -> None:
     app(tmp_path, None, "server.js", "server.ts", "dist/main.js", "migrate.js", "pkg/lib/go.js")
     (tmp_path / "pkg" / "package.json").write_text('{"main": "./lib/go.js"}')
+    (tmp_path / "eco.config.js").write_text("module.exports = { apps: [{ name: 'x', script: './dist/main.js' }] }")
     assert startscript.entry({"scripts": scripts}, tmp_path) == entry
 
 
@@ -146,6 +148,13 @@ def test_nodes_own_options_are_known(tmp_path: Path) -> None:
     assert start is not None
     assert (start.preloads, start.words, start.lost) == (("import ./otel.mjs",), ("--port", "1"), ())
     assert startscript.command({"scripts": {"start": "remix-serve ./build/x.js"}}, "remix-serve") == ("./build/x.js",)
+
+
+def test_what_a_script_runs_before_the_server_is_known() -> None:
+    scripts = {"db": "prisma migrate deploy", "x": "echo on; node a.js"}
+    start = startscript.find({"scripts": scripts | {"start": "npm run db && A=1 npm run x"}})
+    assert start is not None
+    assert (start.file, start.before, start.variables) == ("a.js", ("npm run db", "echo on"), (("A", "1"),))
 
 
 def test_an_import_is_followed_through_own_files(tmp_path: Path) -> None:
