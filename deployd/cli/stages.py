@@ -45,13 +45,22 @@ def build(cli: Cli, *, no_cache: _NO_CACHE = False) -> None:
                 "framework_version": plan.framework_version,
                 "manager": plan.manager,
                 "node": plan.node,
+                "kind": output.kind,
+                "entry": output.entries[0] if output.entries else None,
+                "folder": output.folder,
                 "path": output.app_dir,
                 "log": output.log,
                 "seconds": round(output.seconds, 3),
             }
         )
         return
+    became = {
+        "next": "Next.js's own server",
+        "static": f"pages, in {output.folder}",
+        "node": f"a server, started by {output.entries[0]}" if output.entries else "",
+    }[output.kind]
     cli.out.done(f"built {wish.app} in {format_duration(output.seconds)}: {plan.build_id}, in {output.app_dir}")
+    cli.out.pairs([("became", became)])
     cli.out.next("deployd trace", "deployd package -o shop.tar.gz".replace("shop", wish.app), "deployd release")
 
 
