@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from deployd.domain.ids import HostName
 
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
+_SHORT = {"skew_protection": "keep", "error_pages": "trace"}
 _TOP = ("name", "environments", *(section.name for section in appkeys.SECTIONS))
 
 
@@ -169,8 +170,9 @@ def _in_full(tables: dict[str, Any]) -> dict[str, Any]:
     full = dict(tables)
     if isinstance(full.get("verify"), str):
         full["verify"] = {"mode": full["verify"]}
-    if "skew_protection" in full and isinstance(full.get("keep", {}), dict):
-        full["keep"] = {**full.get("keep", {}), "skew_protection": full.pop("skew_protection")}
+    for name, section in _SHORT.items():
+        if name in full and isinstance(full.get(section, {}), dict):
+            full[section] = {**full.get(section, {}), name: full.pop(name)}
     environments = full.get("environments")
     if isinstance(environments, dict):
         full["environments"] = {

@@ -389,6 +389,13 @@ TRACE = Section(
             example='{ "/*" = ["fixtures/**"] }',
             help="Files to leave out, by route, though tracing finds them.",
         ),
+        Key(
+            name="error_pages",
+            kind=RELATIVE,
+            example='"error-pages"',
+            help="A folder with 502.html, 503.html, error.html and the like: what visitors get when the app cannot "
+            'answer. Short at the top of the file: `error_pages = "error-pages"`.',
+        ),
     ),
 )
 VERIFY = Section(

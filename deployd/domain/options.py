@@ -24,12 +24,14 @@ class Build:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """What is traced. `root` (relative to the repository) is the tracing root; `include` and `exclude` are pairs of a
-    route glob and the file globs that it adds or takes away, relative to the app's folder.
+    route glob and the file globs that it adds or takes away, relative to the app's folder. `error_pages` is a folder
+    there with the pages that the web server gives when the app cannot answer.
     """
 
     root: str | None = None
     include: tuple[tuple[str, tuple[str, ...]], ...] = ()
     exclude: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    error_pages: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ class Peculiar(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.said.append(self.path)
-        if self.path == "/die":
+        if self.path.startswith("/die"):
             self.close_connection = True
             return
         if self.path == "/stream":
@@ -49,7 +49,7 @@ class Peculiar(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.said.append(self.path)
-        if self.path == "/die":
+        if self.path.startswith("/die"):
             self.rfile.read(int(self.headers["Content-Length"]))
             self.close_connection = True
             return
@@ -246,3 +246,28 @@ def test_connections_that_say_nothing_cost_the_others_nothing(web: RealWeb, serv
     finally:
         for one in idle:
             one.close()
+
+
+def test_pages_of_ones_own_for_what_the_app_cannot_answer(host: FakeHost, web: RealWeb) -> None:
+    pages = {".error-pages/502.html": b"<h1>our 502</h1>", ".error-pages/error.html": b"<h1>ours</h1>"}
+    host.configure(instances=1, domains=[], port=web.port, body=100, preview={"domain": "preview.test"})
+    go_live(host, A, app("one").with_files(**pages))
+    peculiar(host, A)
+    web.start()
+    for method, body in (("GET", None), ("POST", b"x")):
+        failed = web.ask("/die", method, body, If_None_Match="*", Range="bytes=0-1")
+        assert (failed.status, failed.text) == (502, "<h1>our 502</h1>")
+        assert (failed.headers["content-type"], failed.headers["cache-control"]) == (
+            "text/html; charset=utf-8",
+            "no-store",
+        )
+        assert "etag" not in failed.headers
+    assert web.ask("/", "POST", b"x" * 101).text == "<h1>ours</h1>"
+    preview = web.ask("/die", Host=f"{A}.shop.preview.test")
+    assert (preview.status, preview.text) == (502, "<h1>our 502</h1>")
+    assert "<h1>404</h1>" in web.ask("/", Host="nothing.shop.preview.test").text
+    assert web.ask("/.error-pages/502.html").text == "fine"  # the app's own address, as any other
+    go_live(host, B, app("two"))
+    peculiar(host, B)
+    assert "<h1>502</h1>" in web.ask("/die").text
+    assert web.ask(f"/die?dpl={A}").text == "<h1>our 502</h1>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deployd.domain.options import Trace
-from deployd.stages.trace import nextjs, servers, sites
+from deployd.stages.trace import errorpages, nextjs, servers, sites
 
 if TYPE_CHECKING:
     import threading
@@ -32,4 +32,5 @@ def trace(
         "node": servers.trace_next if output.plan.framework == "nextjs" else servers.trace,
         "static": sites.trace,
     }
-    return ways[output.kind](output, options=options, source_maps=source_maps, tools=tools, cancel=cancel)
+    found = ways[output.kind](output, options=options, source_maps=source_maps, tools=tools, cancel=cancel)
+    return errorpages.add(found, output, folder=options.error_pages)
