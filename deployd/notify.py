@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from deployd.domain.secret import Secret
 
-Moment = Literal["started", "live", "failed", "rolled_back"]
-MOMENTS: tuple[Moment, ...] = ("started", "live", "failed", "rolled_back")
-_KINDS = {"started": "info", "live": "success", "failed": "failure", "rolled_back": "warning"}
+Moment = Literal["started", "waiting", "live", "failed", "rolled_back"]
+MOMENTS: tuple[Moment, ...] = ("started", "waiting", "live", "failed", "rolled_back")
+_KINDS = {"started": "info", "waiting": "warning", "live": "success", "failed": "failure", "rolled_back": "warning"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,20 +21,31 @@ Rollout = Annotated[
     str | None,
     typer.Argument(metavar="[ROLLOUT]", help="The rollout that waits. [default: the environment's newest one]"),
 ]
+Waiting = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ROLLOUT|pull/N]",
+        help="The rollout, or a fork's pull request, that waits. [default: the environment's newest rollout]",
+    ),
+]
+_PULL = re.compile(r"pull/([1-9][0-9]{0,8})")
 
 
 @verb(example="deployd approve")
 def approve(
     cli: Cli,
-    rollout: Rollout = None,
+    rollout: Waiting = None,
     *,
     during_freeze: Annotated[bool, typer.Option("--during-freeze", help="Although the environment is frozen.")] = False,
 ) -> int:
     """Say yes to a release that is prepared: it goes live, by one flip. Who said so is kept.
 
     Environments ask for it by `approval = true` in deployd.toml; with `approval = "other"` whoever asked for the
-    release cannot approve it.
+    release cannot approve it. `pull/12` is a fork's pull request: its preview is built, at the commit it has now.
     """
+    pull = _PULL.fullmatch(rollout or "")
+    if pull:
+        return _pull(cli, int(pull[1]))
     app, environment = cli.where
     wanted = cli.rollout_id(rollout) if rollout else None
     result = running.run(
@@ -44,6 +56,14 @@ def approve(
         question="Cancel this? What is live stays live.",
     )
     return after_word(cli, result)
+
+
+def _pull(cli: Cli, number: int) -> int:
+    """A fork's pull request: it is built, and its commit alone."""
+    made = cli.daemon.pushes.approve_preview(cli.app.name, number)
+    cli.out.result({"rollout": made}, f"pull request {number} is being prepared by {made}")
+    cli.out.next(f"deployd watch {made}")
+    return 0
 
 
 @verb(example='deployd reject --reason "the numbers are wrong"')

@@ -37,7 +37,7 @@ def set_(
 ) -> None:
     """Keep a token, encrypted. It needs to write commit statuses (and comments, for pull requests)."""
     _check(forge)
-    token = read_secret(cli, token_stdin, asks="Token: ", flag="--token-stdin")
+    token = read_secret(cli, stdin=token_stdin, asks="Token: ", flag="--token-stdin")
     owner = parse_id(AppName.parse, app, flag="--app") if app else None
     cli.daemon.pushes.set_forge(forge, token, url=url, app=owner)
     cli.out.result({"forge": forge, "app": owner}, f"a token of {forge} is kept for {owner or 'every app'}")
@@ -69,7 +69,7 @@ def remove(cli: Cli, forge: _Forge, *, app: _App = None) -> None:
     cli.out.result({"removed": forge}, f"the token of {forge} is forgotten")
 
 
-def read_secret(cli: Cli, stdin: bool, *, asks: str, flag: str) -> Secret:  # noqa: FBT001 - one of two ways
+def read_secret(cli: Cli, *, stdin: bool, asks: str, flag: str) -> Secret:
     """A secret from stdin or asked for; never from the command line."""
     if stdin:
         text = cli.out.stdin.read().strip()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployd.cli.context import parse_id
+from deployd.cli.forge import read_secret
 from deployd.cli.render import clean
 from deployd.cli.status import ago
 from deployd.cli.verbs import Noun
@@ -22,7 +23,10 @@ hooks = Noun("hook", "Webhooks: a push to GitHub, GitLab, Bitbucket, Gitea or Fo
 _App = Annotated[str, typer.Argument(metavar="APP", help="The app's name.")]
 _WHERE = (
     ("GitHub", "Settings, Webhooks, Add: content type application/json; events: pushes, pull requests"),
-    ("GitLab", "Settings, Webhooks: as secret token; triggers: push, tag push, merge request events"),
+    (
+        "GitLab",
+        "Settings, Webhooks: as signing token (or secret token); triggers: push, tag push, merge request events",
+    ),
     ("Bitbucket", "Repository settings, Webhooks: as secret; triggers: push, pull request created/updated/merged"),
     ("Gitea, Forgejo", "Settings, Webhooks, Add: method POST, application/json; events: push, pull request"),
 )
@@ -35,10 +39,20 @@ def show(cli: Cli, app: _App) -> None:
 
 
 @hooks.verb("rotate", example="deployd hook rotate shop")
-def rotate(cli: Cli, app: _App) -> None:
-    """Make a new secret; from now on deliveries that are signed with the old one are refused."""
-    cli.confirm(f"Deliveries for {app} are refused until the forge has the new secret. Go on?")
-    _tell(cli, cli.daemon.pushes.hook(parse_id(AppName.parse, app, flag="APP"), rotate=True))
+def rotate(
+    cli: Cli,
+    app: _App,
+    *,
+    secret_stdin: Annotated[
+        bool, typer.Option("--secret-stdin", help="Take the secret from stdin: a token that the forge made.")
+    ] = False,
+) -> None:
+    """Make a new secret (or take the forge's own); deliveries that are signed with the old one are refused then."""
+    name = parse_id(AppName.parse, app, flag="APP")
+    secret = read_secret(cli, stdin=True, asks="", flag="--secret-stdin") if secret_stdin else None
+    if secret is None:
+        cli.confirm(f"Deliveries for {app} are refused until the forge has the new secret. Go on?")
+    _tell(cli, cli.daemon.pushes.hook(name, rotate=True, secret=secret))
 
 
 @hooks.verb("deliveries", example="deployd hook deliveries shop")
@@ -62,11 +76,16 @@ def deliveries(
             ago(one["received"]),
             one["forge"],
             str(one["event"]),
-            ", ".join(one["rollouts"]) or clean(one["reason"] or ""),
+            ", ".join(one["rollouts"]) or "-",
+            clean("; ".join(map(_end, one["became"])) or one["reason"] or ""),
         )
         for one in found
     ]
-    cli.out.table(("CAME", "FROM", "WHAT", "STARTED"), rows)
+    cli.out.table(("CAME", "FROM", "WHAT", "STARTED", "WHICH"), rows)
+
+
+def _end(became: dict[str, Any]) -> str:
+    return f"{became['state']}: {became['reason']}" if became["reason"] else str(became["state"])
 
 
 def _tell(cli: Cli, found: dict[str, Any]) -> None:
@@ -74,7 +93,8 @@ def _tell(cli: Cli, found: dict[str, Any]) -> None:
         cli.out.document(found)
         return
     pairs = [("url", found["url"] if found["complete"] else f"https://THIS-MACHINE{found['url']}")]
-    pairs.append(("secret", found["secret"] or f"set {ago(found['since'])}; it is not shown again"))
+    since = f"set {ago(found['since'])}; it is not shown again" if found["since"] else "the one that you gave"
+    pairs.append(("secret", found["secret"] or since))
     cli.out.pairs(pairs)
     if found["secret"]:
         cli.out.note("the secret is shown this once; paste both on the forge:")

@@ -31,11 +31,15 @@ def add(
     app: _App = None,
     event: Annotated[
         list[str] | None,
-        typer.Option("--event", metavar="EVENT", help="started, live, failed or rolled_back; repeatable."),
+        typer.Option(
+            "--event",
+            metavar="EVENT",
+            help="started, waiting (for an approval), live, failed or rolled_back; repeatable.",
+        ),
     ] = None,
 ) -> None:
     """Tell a service, by its address as apprise has them (slack://..., mailtos://...). It is kept encrypted."""
-    address = read_secret(cli, url_stdin, asks="Address: ", flag="--url-stdin")
+    address = read_secret(cli, stdin=url_stdin, asks="Address: ", flag="--url-stdin")
     owner = parse_id(AppName.parse, app, flag="--app") if app else None
     made = cli.daemon.pushes.add_target(name, address, app=owner, events=event or ())
     cli.out.result(made, f"{name} ({made['service']}) is told of {', '.join(made['events'])}")

@@ -50,7 +50,7 @@ def list_(cli: Cli, *, app: _App = None) -> None:
     cli.out.table(("PULL", "TITLE", "BRANCH", "STATE", "SEE", "CHANGED"), rows)
     held = [one["number"] for one in found if one["state"] == "held"]
     if held:
-        cli.out.next(f"deployd preview approve {held[0]}")
+        cli.out.next(f"deployd approve pull/{held[0]}")
 
 
 @previews.verb("approve", example="deployd preview approve 12 --app shop")

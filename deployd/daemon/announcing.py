@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from deployd import logs, notify
 from deployd.daemon import previews
 from deployd.daemon.background import Background, GiveUpError
-from deployd.daemon.forges import calls, speaking
+from deployd.daemon.forges import calls, commenting, speaking
 from deployd.daemon.forges.calls import Standing
+from deployd.daemon.hooks.asking import PREVIEW
 from deployd.domain.events import Event
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from deployd.daemon.forges.calls import State
     from deployd.daemon.hub import Told
     from deployd.daemon.wiring import Daemon
+    from deployd.domain.ask import Ask
     from deployd.domain.daemon import QueuedAsk
     from deployd.domain.rollout import RolloutRecord
     from deployd.notify import Moment, Note
@@ -28,6 +30,7 @@ _STATES: dict[str, State] = {
     "live": "live",
     "prepared": "prepared",
     "waiting": "prepared",
+    "held": "running",
     "failed": "failed",
     "partly_live": "failed",
     "cancelled": "stopped",
@@ -38,6 +41,7 @@ _TEXTS = {
     "live": "is live",
     "prepared": "is prepared",
     "waiting": "is prepared, and waits for an approval",
+    "held": "waits for an approval, because it comes from a fork: deployd approve",
     "failed": "failed; what was live is live",
     "partly_live": "is live on some hosts only: needs a person",
     "cancelled": "was cancelled; what was live is live",
@@ -75,24 +79,30 @@ class Announcer:
         if daemon is None or told.event not in {Event.ROLLOUT_STARTED, Event.ROLLOUT_FINISHED}:
             return
         outcome = "running" if told.event == Event.ROLLOUT_STARTED else str(told.fields.get("outcome"))
+        queued, record = daemon.store.queue.find(told.rollout), daemon.store.rollouts.find(told.rollout)
+        if outcome == "ignored" and queued is not None and previews.is_held(daemon.store, queued.ask):
+            outcome = "held"
         if outcome not in _TEXTS:
             return
-        queued, record = daemon.store.queue.find(told.rollout), daemon.store.rollouts.find(told.rollout)
-        if record is not None:
-            self._notify(daemon, record, outcome, told.fields)
+        rollout = record or queued
+        if rollout is not None:
+            self._notify(daemon, rollout, outcome, told.fields)
         if queued is not None:
             self._tell_forge(daemon, queued, outcome, told.fields)
 
     # people
 
-    def _notify(self, daemon: Daemon, record: RolloutRecord, outcome: str, fields: Mapping[str, Any]) -> None:
-        moment = _moment(record.kind, outcome)
+    def _notify(
+        self, daemon: Daemon, rollout: RolloutRecord | QueuedAsk, outcome: str, fields: Mapping[str, Any]
+    ) -> None:
+        about = _about(rollout)
+        moment = _moment(about["kind"], outcome)
         if moment is None or fields.get("resumed"):
             return
-        note = _note(record, moment, outcome, fields, link=_link(daemon, record.id))
+        note = _note(about, moment, outcome, fields, link=_link(daemon, rollout.id))
         for target in daemon.store.secrets.all("notify"):
             wanted = target.extra.get("events") or notify.MOMENTS
-            if target.app not in {"", str(record.app)} or moment not in wanted:
+            if target.app not in {"", about["app"]} or moment not in wanted:
                 continue
             self.notes.add(f"{target.name}: {moment}", _sending(daemon, target.app, target.name, note))
 
@@ -102,7 +112,8 @@ class Announcer:
         ask, details = queued.ask, queued.ask.details or {}
         forge, named = details.get("forge"), details.get("repository")
         repository = named.get("name") if isinstance(named, dict) else named
-        if ask.cause == "pull_request" and outcome != "running":
+        environment = PREVIEW if ask.cause == "pull_request" else ask.environment
+        if ask.cause == "pull_request" and outcome not in {"running", "held"}:
             self._keep_preview(daemon, queued, outcome, fields)
         if not forge or not repository or not ask.commit:
             return
@@ -111,20 +122,31 @@ class Announcer:
             return
         standing = Standing(
             app=str(ask.app),
-            environment=str(ask.environment) or "push",
+            environment=str(environment) or "push",
             repository=str(repository),
             commit=ask.commit,
             state="running" if outcome == "running" else _STATES[outcome],
-            text=_text(ask.app, ask.environment, outcome, fields),
+            text=_text(ask, environment, outcome, fields),
             url=_seen_at(daemon, queued, fields),
             log_url=_link(daemon, queued.id),
         )
         what = f"{forge}: {standing.commit[:10]} {outcome}"
-        self.forges.add(what, lambda: _refused_when_gone(speaker.say(calls.status(speaker.forge, standing))))
-        if speaker.forge == "github":
-            self.forges.add(f"{what} (deployment)", lambda: self._deploy(speaker, standing, str(queued.id)))
+        key = f"{forge} {standing.repository} {standing.commit} {standing.app} {standing.environment}"
+        status = calls.status(speaker.forge, standing)
+        self.forges.add(what, lambda: _refused_when_gone(speaker.say(status)), key=f"{key} status")
+        if speaker.forge == "github" and environment and outcome != "held":
+            deploy = f"{key} {queued.id}"
+            self.forges.add(f"{what} (deployment)", lambda: self._deploy(speaker, standing, str(queued.id)), key=deploy)
         if ask.cause == "pull_request" and outcome != "running":
-            self.forges.add(f"{what} (comment)", lambda: self._comment(daemon, speaker, queued, standing))
+            number = int(details.get("number") or 0)
+            about = commenting.text(standing, held=number if outcome == "held" else None)
+            self.forges.add(
+                f"{what} (comment)",
+                lambda: commenting.say(
+                    daemon.store, speaker, app=ask.app, repository=standing.repository, number=number, text=about
+                ),
+                key=f"comment {ask.app} {number}",
+            )
 
     def _deploy(self, speaker: speaking.Speaker, standing: Standing, rollout: str) -> None:
         number = self._deployments.get(rollout)
@@ -152,25 +174,6 @@ class Announcer:
             address=previews.address(daemon.settings, app, release) if release else preview.address,
         )
 
-    def _comment(self, daemon: Daemon, speaker: speaking.Speaker, queued: QueuedAsk, standing: Standing) -> None:
-        number = int((queued.ask.details or {}).get("number") or 0)
-        preview = daemon.store.previews.find(queued.ask.app, number)
-        if preview is None:
-            return
-        where = f"See it: {standing.url}" if standing.url and standing.state == "prepared" else ""
-        log = f"How it went: {standing.log_url}" if standing.log_url else ""
-        lines = [f"**{standing.app}** {standing.text} ({standing.commit[:10]}).", where, log]
-        text = "\n\n".join(line for line in lines if line)
-        answer = speaker.say(
-            calls.comment(
-                speaker.forge, repository=standing.repository, number=number, text=text, known=preview.comment
-            )
-        )
-        if answer is None and preview.comment:  # somebody deleted it: a new one
-            answer = speaker.say(calls.comment(speaker.forge, repository=standing.repository, number=number, text=text))
-        if answer is not None and answer.get("id") is not None:
-            daemon.store.previews.change(queued.ask.app, number, comment=answer["id"])
-
 
 def _sending(daemon: Daemon, app: str, name: str, note: Note) -> Any:
     def send() -> None:
@@ -181,32 +184,54 @@ def _sending(daemon: Daemon, app: str, name: str, note: Note) -> Any:
     return send
 
 
+def _about(rollout: RolloutRecord | QueuedAsk) -> dict[str, Any]:
+    """What a note tells of a rollout, or of an ask that failed before it became one."""
+    from deployd.domain.daemon import QueuedAsk
+
+    what = rollout.ask if isinstance(rollout, QueuedAsk) else rollout
+    return {
+        "kind": str(what.kind),
+        "app": str(what.app),
+        "place": f"{what.app} {what.environment}".strip(),
+        "who": what.who,
+        "error": (rollout.error or {}).get("fields") or {},
+        "site": _site(rollout.wish),
+    }
+
+
 def _moment(kind: str, outcome: str) -> Moment | None:
     if outcome == "running":
         return "started"
+    if outcome in {"waiting", "held"}:
+        return "waiting"
     if outcome == "live":
         return "rolled_back" if kind == "rollback" else "live"
     return "failed" if outcome in {"failed", "partly_live"} else None
 
 
-def _note(record: RolloutRecord, moment: Moment, outcome: str, fields: Mapping[str, Any], *, link: str | None) -> Note:
-    title = (
-        f"{record.app} {record.environment}: "
-        + {
-            "started": f"{record.kind} started",
-            "live": f"{fields.get('release')} is live",
-            "rolled_back": f"back to {fields.get('release')}",
-            "failed": "the rollout failed" if outcome == "failed" else "live on some hosts only: needs a person",
-        }[moment]
-    )
-    error = record.error or {}
-    lines = [f"by {record.who}", str(error.get("what") or ""), str(error.get("fix") or "")]
+def _note(
+    about: Mapping[str, Any], moment: Moment, outcome: str, fields: Mapping[str, Any], *, link: str | None
+) -> Note:
+    release, kind = fields.get("release"), about["kind"]
+    told = {
+        "started": f"{kind} started",
+        "live": f"{release} is live",
+        "rolled_back": f"back to {release}",
+        "waiting": f"{release} waits for an approval" if release else "a fork's pull request waits for an approval",
+        "failed": "the rollout failed" if outcome == "failed" else "live on some hosts only: needs a person",
+    }[moment]
+    error = about["error"]
+    seen = about["site"] if moment in {"live", "rolled_back"} else None
+    lines = [f"by {about['who']}", str(error.get("what") or ""), str(error.get("fix") or ""), str(seen or "")]
+    title = f"{about['place']}: {told}"
     return notify.Note(moment=moment, title=title, lines=tuple(line for line in lines if line), link=link)
 
 
-def _text(app: str, environment: str, outcome: str, fields: Mapping[str, Any]) -> str:
+def _text(ask: Ask, environment: str, outcome: str, fields: Mapping[str, Any]) -> str:
     what = fields.get("what")
-    told = f"{environment or app} {_TEXTS[outcome]}"
+    told = f"{environment or ask.app} {_TEXTS[outcome]}"
+    if outcome == "held":
+        return f"{told} {ask.branch}"
     return f"{told}: {what}" if what and outcome == "failed" else told
 
 
@@ -219,9 +244,13 @@ def _seen_at(daemon: Daemon, queued: QueuedAsk, fields: Mapping[str, Any]) -> st
     release = fields.get("release")
     if queued.ask.cause == "pull_request" or not queued.ask.activate:
         return previews.address(daemon.settings, queued.ask.app, str(release) if release else None)
-    domains = ((((queued.wish or {}).get("options") or {}).get("run")) or {}).get("domains") or ()
-    named = [one for one in domains if not str(one).startswith("*")]
-    return f"https://{named[0]}" if named else None
+    return _site(queued.wish)
+
+
+def _site(wish: Mapping[str, Any] | None) -> str | None:
+    """The address that visitors have, of the wish's first whole domain."""
+    domains = ((((wish or {}).get("options") or {}).get("run")) or {}).get("domains") or ()
+    return next((f"https://{one}" for one in domains if not str(one).startswith("*")), None)
 
 
 def _refused_when_gone(answer: Mapping[str, Any] | None) -> None:

@@ -19,10 +19,19 @@ if TYPE_CHECKING:
 
 PAUSES = (1.0, 5.0, 30.0, 120.0, 600.0)
 """Seconds before the second, third, ... try."""
+_LONGEST_PAUSE = 3600.0
 
 
 class GiveUpError(Exception):
     """Trying again would not help: the far side refused. Its text holds no secret."""
+
+
+class LaterError(Exception):
+    """The far side wants to be left alone for `seconds`."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = min(seconds, _LONGEST_PAUSE)
 
 
 @dataclass(order=True, slots=True)
@@ -31,6 +40,7 @@ class _Job:
     number: int
     what: str = field(compare=False)
     do: Callable[[], None] = field(compare=False)
+    key: str | None = field(compare=False, default=None)
     tries: int = field(compare=False, default=0)
 
 
@@ -49,13 +59,19 @@ class Background:
         self._thread: threading.Thread | None = None
         self._log = logs.logger(name)
 
-    def add(self, what: str, do: Callable[[], None]) -> bool:
-        """Do something soon; False when too much waits. `what` names it in the log: no secret."""
+    def add(self, what: str, do: Callable[[], None], *, key: str | None = None) -> bool:
+        """Do something soon; False when too much waits. `what` names it in the log: no secret.
+
+        What has the same `key` and still waits (for another try) is replaced: older news must not come after newer.
+        """
         with self._changed:
+            if key is not None:
+                self._jobs = [job for job in self._jobs if job.key != key]
+                heapq.heapify(self._jobs)
             if self._ended or len(self._jobs) >= self._most:
                 self._log.warning("job_dropped", job=what, reason="too much waits")
                 return False
-            heapq.heappush(self._jobs, _Job(time.monotonic(), next(self._numbers), what, do))
+            heapq.heappush(self._jobs, _Job(time.monotonic(), next(self._numbers), what, do, key))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True, name=self._name)
                 self._thread.start()
@@ -81,6 +97,8 @@ class Background:
                 job.do()
             except GiveUpError as error:
                 self._log.warning("job_refused", job=job.what, reason=str(error))
+            except LaterError as error:
+                self._again(job, str(error), at_least=error.seconds)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again; its text may hold an address
                 self._again(job, type(error).__name__)
             finally:
@@ -98,12 +116,14 @@ class Background:
                     return None
                 self._changed.wait(wait)
 
-    def _again(self, job: _Job, reason: str) -> None:
+    def _again(self, job: _Job, reason: str, *, at_least: float = 0.0) -> None:
         if job.tries >= len(self._pauses):
             self._log.warning("job_failed", job=job.what, reason=reason, tries=job.tries + 1)
             return
-        job.due = time.monotonic() + self._pauses[job.tries]
+        job.due = time.monotonic() + max(self._pauses[job.tries], at_least)
         job.tries += 1
         with self._changed:
+            if job.key is not None and any(other.key == job.key for other in self._jobs):
+                return  # there is newer news by now
             heapq.heappush(self._jobs, job)
             self._changed.notify()

@@ -8,15 +8,17 @@ also when the forge's word of it was lost: open ones are compared with the forge
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from deployd import appfile, logs
-from deployd.daemon.forges import calls, speaking
+from deployd.daemon.forges import calls, commenting, speaking
 from deployd.daemon.hooks import filters, values
 from deployd.daemon.hooks.asking import PREVIEW
 from deployd.daemon.hooks.values import PullRequest
+from deployd.domain.events import Event
 from deployd.domain.ids import EnvironmentName
 from deployd.domain.options import Keep
 from deployd.errors import DeploydError, HostError, NotFoundError
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from deployd.appfile import AppEnvironment, AppFile
+    from deployd.daemon.hub import Told
     from deployd.daemon.wiring import Daemon
     from deployd.domain.ask import Ask
     from deployd.domain.daemon import RegisteredApp
-    from deployd.domain.ids import AppName, RolloutId
+    from deployd.domain.ids import AppName, ReleaseId, RolloutId
     from deployd.stages.source import History
     from deployd.store import Store
     from deployd.store.previews import Preview
@@ -54,16 +57,57 @@ def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> t
     here = trusted.environments.get(PREVIEW) if trusted else None
     if here is None or not here.hosts:
         return (), f"{_FILE} of the default branch has no environment `preview` with hosts"
-    if filters.says_skip(pull.message):
-        return (), f"the message of {pull.commit[:10]} says [skip deploy]"
+    reason = _nothing_to_build(ask, pull, known=known, app=app, here=here, history=history, store=store)
+    if reason:
+        return (), reason
     kept = dict(ask.details or {}) | {"keep": here.options.previews.keep}
     approved = known is not None and known.approved == pull.commit
     if pull.fork and not approved:
         store.previews.put(ask.app, pull.number, forge=pull.forge, pull=kept, state="held")
-        return (), f"{pull.commit[:10]} comes from a fork: `deployd preview approve {pull.number}` builds it"
+        return (), f"{pull.commit[:10]} comes from a fork: `deployd approve pull/{pull.number}` builds it"
     store.previews.put(ask.app, pull.number, forge=pull.forge, pull=kept, state="asked")
     _make_room(store, ask.app, here.options.previews.most)
     return (replace(ask, environment=FORK if pull.fork else PREVIEW),), ""
+
+
+def _nothing_to_build(
+    ask: Ask,
+    pull: PullRequest,
+    *,
+    known: Preview | None,
+    app: RegisteredApp,
+    here: AppEnvironment,
+    history: History,
+    store: Store,
+) -> str | None:
+    """Why a pull request needs no preview (or none again), or None."""
+    if filters.says_skip(pull.message) or filters.says_skip(history.message(pull.commit)):
+        return f"the message of {pull.commit[:10]} says [skip deploy]"
+    if known is not None and known.state == "ready" and known.pull.get("commit") == pull.commit:
+        return f"{pull.commit[:10]} is prepared already, as {known.release}"
+    for other in (*store.queue.waiting(), *store.queue.running()):
+        same = (other.ask.app, other.ask.branch, other.ask.commit) == (ask.app, ask.branch, pull.commit)
+        if same and other.ask.environment:
+            return f"{pull.commit[:10]} is being prepared by {other.id}"
+    base = history.tip(pull.base)
+    changed = history.changed_on(base, pull.commit) if base else None
+    if not changed or known is not None:  # what has a preview gets each of its commits
+        return None
+    used = history.used_folders(pull.commit, app.subdir)
+    if filters.concerns(changed, subdir=app.subdir, used=used, push=here.options.push):
+        return None
+    return f"pull request {pull.number} changes nothing of {app.subdir or 'the app'}"
+
+
+def is_held(store: Store, ask: Ask) -> bool:
+    """Whether an ask is of a fork's pull request that waits for somebody's yes at this very commit."""
+    known = store.previews.find(ask.app, int((ask.details or {}).get("number") or 0))
+    return (
+        ask.cause == "pull_request"
+        and known is not None
+        and known.state == "held"
+        and known.pull.get("commit") == ask.commit
+    )
 
 
 def chosen(ask: Ask, file: AppFile, trusted: AppFile | None) -> AppEnvironment:
@@ -141,10 +185,13 @@ class Reconciler:
         self._woken = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._daemon: Daemon | None = None
         self._log = logs.logger(self.name)
 
     def start(self, daemon: Daemon) -> None:
         """Begin."""
+        self._daemon = daemon
+        daemon.hub.listeners.append(self._hear)
         self._thread = threading.Thread(target=self._live, args=(daemon,), daemon=True, name=self.name)
         self._thread.start()
 
@@ -156,16 +203,29 @@ class Reconciler:
             self._thread.join(2.0)
 
     def wake(self) -> None:
-        """A pull request was closed."""
+        """A pull request was closed, or another release of it is ready."""
         self._woken.set()
 
+    def _hear(self, told: Told) -> None:
+        """What was said about a pull request may have closed it, or made an earlier release of it useless."""
+        if told.event != Event.ROLLOUT_FINISHED or self._daemon is None:
+            return
+        queued = self._daemon.store.queue.find(told.rollout)
+        if queued is not None and queued.ask.cause == "pull_request":
+            self.wake()
+
     def _live(self, daemon: Daemon) -> None:
+        asked = -EVERY
         while not self._ended.is_set():
             try:
-                self.look(daemon)
+                if time.monotonic() - asked >= EVERY:
+                    asked = time.monotonic()
+                    self.look(daemon)
+                else:
+                    self.tidy(daemon)
             except Exception:  # noqa: BLE001 - the next look may fare better
                 self._log.exception("previews_failed")
-            self._woken.wait(EVERY)
+            self._woken.wait(max(1.0, asked + EVERY - time.monotonic()))
             self._woken.clear()
 
     def look(self, daemon: Daemon) -> None:
@@ -173,13 +233,38 @@ class Reconciler:
         for preview in daemon.store.previews.all():
             if self._ended.is_set():
                 return
-            state = preview.state
-            if state != "closed" and (_is_old(preview) or not self._is_open(daemon, preview)):
+            if preview.state != "closed" and (_is_old(preview) or not self._is_open(daemon, preview)):
                 daemon.store.previews.change(preview.app, preview.number, state="closed")
-                state = "closed"
-            if state == "closed" and remove(daemon, preview):
+        self.tidy(daemon)
+
+    def tidy(self, daemon: Daemon) -> None:
+        """Remove what is closed, and the earlier releases of what is ready: nobody has their address any more."""
+        for preview in daemon.store.previews.all():
+            if self._ended.is_set():
+                return
+            if preview.state == "ready" and preview.release is not None:
+                remove(daemon, preview, but=preview.release)
+            elif preview.state == "closed" and remove(daemon, preview):
                 daemon.store.previews.change(preview.app, preview.number, state="gone")
                 self._log.info("preview_removed", app=preview.app, number=preview.number, release=preview.release)
+                self._say_gone(daemon, preview)
+
+    def _say_gone(self, daemon: Daemon, preview: Preview) -> None:
+        """The comment under the pull request has an address that leads nowhere now."""
+        speaker = speaking.speaker(daemon.store, preview.app, preview.forge)
+        if speaker is None or preview.comment is None:
+            return
+        try:
+            commenting.say(
+                daemon.store,
+                speaker,
+                app=preview.app,
+                repository=str((preview.pull.get("repository") or {}).get("name")),
+                number=preview.number,
+                text=f"**{preview.app}**: the preview was removed.",
+            )
+        except Exception as error:  # noqa: BLE001 - a forge that is down keeps nothing on the hosts
+            self._log.warning("forge_not_told", forge=preview.forge, reason=type(error).__name__)
 
     def _is_open(self, daemon: Daemon, preview: Preview) -> bool:
         """What the forge says; while it cannot be asked, a preview counts as open."""
@@ -195,19 +280,21 @@ class Reconciler:
         return answer is None or calls.is_open(answer)
 
 
-def remove(daemon: Daemon, preview: Preview) -> bool:
-    """Take every release of a pull request off its hosts; False when one of them must be tried again."""
+def remove(daemon: Daemon, preview: Preview, *, but: ReleaseId | None = None) -> bool:
+    """Take the releases of a pull request (all, or all but one) off their hosts; False when one must be tried again."""
     store, done = daemon.store, True
     for queued in store.queue.latest(preview.app, limit=500):
         ask = queued.ask
         if ask.cause != "pull_request" or ask.branch != f"pull/{preview.number}":
             continue
         if queued.state != "done":
+            if but is not None:
+                continue
             daemon.dispatcher.cancel(queued.id, who="deployd (the pull request was closed)")
             done = done and queued.state == "waiting"
             continue
         record = store.rollouts.find(queued.id)
-        if record is None or record.release is None or queued.wish is None:
+        if record is None or record.release in {None, but} or queued.wish is None:
             continue
         done = _discard(daemon, queued.wish, ask, record.release) and done
     return done

@@ -22,9 +22,10 @@ class RemotePushes:
     def __init__(self, link: Connection) -> None:
         self._link = link
 
-    def hook(self, app: AppName, *, rotate: bool) -> Json:
-        """Where deliveries go; `secret` is there when it was made now."""
-        return dict(self._link.call("POST", f"/v1/apps/{app}/hook", {"rotate": rotate}))
+    def hook(self, app: AppName, *, rotate: bool, secret: Secret | None = None) -> Json:
+        """Where deliveries go; `secret` is there when it was made now. The argument is one that the forge made."""
+        body = {"rotate": rotate, "secret": secret.reveal() if secret else None}
+        return dict(self._link.call("POST", f"/v1/apps/{app}/hook", body))
 
     def deliveries(self, app: AppName, *, limit: int) -> list[Json]:
         """What forges sent."""

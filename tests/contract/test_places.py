@@ -220,7 +220,7 @@ def test_a_pull_request_is_prepared_and_a_closed_one_is_to_be_removed(repository
 def test_a_forks_pull_request_waits_and_gets_an_environment_without_variables(repository):
     found, reason = repository.places(**pull(repository, fork=True))
     assert found == []
-    assert "deployd preview approve 12" in reason
+    assert "deployd approve pull/12" in reason
     assert repository.store.previews.find(SHOP, 12).state == "held"
     repository.store.previews.change(SHOP, 12, approved=repository.first)
     assert repository.places(**pull(repository, fork=True))[0] == [(previews.FORK, repository.first)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,10 +28,12 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Checked; it was seen before, or starts nothing"},
     202: {"description": "Checked; a rollout waits in the queue"},
     401: {"description": "Not signed with the app's secret, or there is no such app"},
+    408: {"description": "The body did not come in time"},
     413: {"description": "Too large"},
     422: {"description": "Signed, and not readable"},
     429: {"description": "Too many wrong signatures from one address"},
 }
+_PATIENCE = 30.0  # seconds for a body to come
 NOBODY = Secret("\0 no app has this secret")
 """What an unknown app's deliveries are checked against: a refusal takes the same way whatever the reason."""
 
@@ -48,7 +51,10 @@ async def deliver(
     guard: Annotated[Any, Depends(door_of)],
 ) -> JSONResponse:
     """A push or a pull request, as GitHub, GitLab, Bitbucket, Gitea, Forgejo or a signed script sends it."""
-    body = await request.body()
+    try:
+        body = await asyncio.wait_for(request.body(), _PATIENCE)
+    except TimeoutError:
+        return problems.response(door.too_slow(), 408)
     headers = {name.lower(): value for name, value in request.headers.items()}
     address = address_of(request)
     return await run_in_threadpool(_deliver, daemon, guard, app=app, address=address, headers=headers, body=body)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field, StringConstraints
@@ -20,6 +21,9 @@ from deployd.domain.ids import AppName, EnvironmentName
 from deployd.domain.secret import Secret
 from deployd.errors import NotFoundError, UsageError
 
+if TYPE_CHECKING:
+    from deployd.store.deliveries import Delivery
+
 router = APIRouter(prefix="/v1", tags=["pushes"])
 Reader = Annotated[Caller, Depends(require("read"))]
 Releaser = Annotated[Caller, Depends(require("release"))]
@@ -33,9 +37,10 @@ Number = Annotated[int, Field(ge=1, le=2**31)]
 
 
 class HookBody(Body):
-    """`rotate`: a new secret, although there is one."""
+    """`rotate`: a new secret, although there is one; `secret`: one that the forge made itself."""
 
     rotate: bool = False
+    secret: Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]+$", min_length=16, max_length=200)] | None = None
 
 
 class ForgeBody(Body):
@@ -51,7 +56,7 @@ class NotifyBody(Body):
 
     address: Value
     app: App | None = None
-    events: list[notify.Moment] = Field(default_factory=list, max_length=4)
+    events: list[notify.Moment] = Field(default_factory=list, max_length=5)
 
 
 class KeyBody(Body):
@@ -76,14 +81,17 @@ class PushBody(Body):
 
 @router.post("/apps/{app}/hook")
 def hook(app: App, body: HookBody, request: Request, caller: Admin, daemon: TheDaemon) -> dict[str, Any]:
-    """Where the app's deliveries go; makes a secret when there is none (or `rotate`), and tells it this once."""
+    """Where the app's deliveries go; makes a secret when there is none (or `rotate`), and tells it this once.
+
+    A secret of ours has the form of Standard Webhooks, which GitLab's signing token must have; other forges take any.
+    """
     name = AppName(app)
     daemon.store.apps.get(name)
     known = daemon.store.secrets.find("hook", app=app, name="")
     made = None
-    if known is None or body.rotate:
-        made = secrets.token_urlsafe(32)
-        daemon.store.secrets.put("hook", app=app, name="", value=Secret(made), who=caller.who)
+    if known is None or body.rotate or body.secret:
+        made = None if body.secret else "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        daemon.store.secrets.put("hook", app=app, name="", value=Secret(body.secret or made or ""), who=caller.who)
         request.state.audit = {"action": "new hook secret", "app": app, "subject": app}
     else:
         request.state.audit = {"action": "show hook", "app": app, "subject": app}
@@ -93,14 +101,14 @@ def hook(app: App, body: HookBody, request: Request, caller: Admin, daemon: TheD
         "url": f"{str(base or '').rstrip('/')}/hooks/{app}",
         "complete": base is not None,
         "secret": made,
-        "since": known.updated if known and not made else None,
+        "since": known.updated if known and not made and not body.secret else None,
     }
 
 
 @router.get("/apps/{app}/deliveries")
 def deliveries(app: App, _caller: Reader, daemon: TheDaemon, limit: Count = 20) -> dict[str, Any]:
     """What forges sent, newest first, and what became of it."""
-    return {"deliveries": [one.to_json() for one in daemon.store.deliveries.latest(app, limit=limit)]}
+    return {"deliveries": [_became(daemon, one) for one in daemon.store.deliveries.latest(app, limit=limit)]}
 
 
 # forges
@@ -284,6 +292,13 @@ def _must(caller: Caller, app: str | None) -> None:
         caller.must_be_unbound()
     else:
         caller.must(app)
+
+
+def _became(daemon: Daemon, delivery: Delivery) -> dict[str, Any]:
+    """A delivery with the state of what it asked for: `state` is the ask's, or its outcome once it has one."""
+    asks = filter(None, (daemon.store.queue.find(one) for one in delivery.rollouts))
+    became = [{"rollout": one.id, "state": one.outcome or one.state, "reason": one.reason} for one in asks]
+    return {**delivery.to_json(), "became": became}
 
 
 def _no_target(name: str) -> NotFoundError:

@@ -157,8 +157,13 @@ def deployment_status(standing: Standing, number: int) -> Call:
     return Call(method="POST", path=path, body=_given(body))
 
 
-def comment(forge: str, *, repository: str, number: int, text: str, known: str | None = None) -> Call:
-    """A comment under a pull request; `known` is the id of the one to write again."""
+def comment(
+    forge: str, *, repository: str, number: int, text: str, known: str | None = None, version: int | None = None
+) -> Call:
+    """A comment under a pull request; `known` is the id of the one to write again.
+
+    Bitbucket Server wants the `version` of the one that is written again: `comment_now` asks for it.
+    """
     where = _repository(forge, repository)
     match forge:
         case "gitlab":
@@ -166,8 +171,8 @@ def comment(forge: str, *, repository: str, number: int, text: str, known: str |
         case "bitbucket":
             path, body = f"{where}/pullrequests/{number}/comments", {"content": {"raw": text}}  # type: ignore[dict-item]
         case "bitbucket-server":
-            path, body = f"{where}/pull-requests/{number}/comments", {"text": text}
-            return Call(method="POST", path=path, body=body)  # a change would need the comment's version
+            path = f"{where}/pull-requests/{number}/comments"
+            body = {"text": text} if version is None else {"text": text, "version": version}  # type: ignore[dict-item]
         case _:
             if known:
                 return Call(method="PATCH", path=f"{where}/issues/comments/{quote(known)}", body={"body": text})
@@ -175,6 +180,14 @@ def comment(forge: str, *, repository: str, number: int, text: str, known: str |
     if known:
         return Call(method="PUT", path=f"{path}/{quote(known)}", body=body)
     return Call(method="POST", path=path, body=body)
+
+
+def comment_now(forge: str, *, repository: str, number: int, known: str) -> Call | None:
+    """The question for a comment as it is, where a change needs to know; None elsewhere."""
+    if forge != "bitbucket-server":
+        return None
+    path = f"{_repository(forge, repository)}/pull-requests/{number}/comments/{quote(known)}"
+    return Call(method="GET", path=path)
 
 
 def pull(forge: str, *, repository: str, number: int) -> Call:

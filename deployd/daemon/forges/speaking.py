@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from deployd.daemon.background import GiveUpError
+from deployd.daemon.background import GiveUpError, LaterError
 from deployd.daemon.forges import calls
 
 if TYPE_CHECKING:
+    import httpx
+
     from deployd.daemon.forges.calls import Call
     from deployd.domain.secret import Secret
     from deployd.store import Store
 
 _SECONDS = 10.0
 _BUSY = frozenset({408, 409, 425, 429})
+_FORBIDDEN = 403
 _REFUSED = 400
 _BROKEN = 500
 _GONE = 404
@@ -29,7 +33,11 @@ class Speaker:
     token: Secret = field(repr=False)
 
     def say(self, call: Call) -> dict[str, Any] | None:
-        """Make a call; None when what it names is not there. Raises GiveUpError when it is refused."""
+        """Make a call; None when what it names is not there.
+
+        Raises GiveUpError when it is refused, LaterError when the forge says when to come back, and anything else when
+        it may be tried again.
+        """
         import httpx
 
         answer = httpx.request(
@@ -42,14 +50,32 @@ class Speaker:
         )
         if answer.status_code == _GONE:
             return None
-        if answer.status_code >= _BROKEN or answer.status_code in _BUSY:
+        if answer.status_code >= _BROKEN or answer.status_code in _BUSY or _is_limit(answer):
             msg = f"{self.forge} answered {answer.status_code}"
-            raise ConnectionError(msg)
+            raise LaterError(msg, _pause(answer))
         if answer.status_code >= _REFUSED or answer.is_redirect:
             msg = f"{self.forge} answered {answer.status_code} to {call.method} {call.path}"
             raise GiveUpError(msg)
         found = answer.json() if answer.content else {}
         return found if isinstance(found, dict) else {}
+
+
+def _is_limit(answer: httpx.Response) -> bool:
+    """GitHub says 403 too when it was asked too often."""
+    return answer.status_code == _FORBIDDEN and (
+        "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining") == "0"
+    )
+
+
+def _pause(answer: httpx.Response) -> float:
+    """Seconds until the forge wants to be asked again; 0 when it does not say."""
+    given = answer.headers.get("retry-after", "")
+    if given.isascii() and given.isdigit():
+        return float(given[:6])
+    until = answer.headers.get("x-ratelimit-reset", "")
+    if answer.headers.get("x-ratelimit-remaining") == "0" and until.isascii() and until.isdigit():
+        return max(float(until[:12]) - time.time(), 0.0)
+    return 0.0
 
 
 def speaker(store: Store, app: str, forge: str) -> Speaker | None:

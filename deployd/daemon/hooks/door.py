@@ -65,6 +65,16 @@ def too_large() -> UsageError:
     )
 
 
+def too_slow() -> UsageError:
+    """The error of a body that does not come."""
+    return UsageError(
+        "the delivery's body did not come in time",
+        code="hook-too-slow",
+        fix="see what is between the forge and deployd; the forge can send the delivery again",
+        retryable=True,
+    )
+
+
 def forge_of(headers: Mapping[str, str]) -> Forge | None:
     """Who sent it, by its headers. Gitea comes first: it also sends GitHub's, for programs that know only those."""
     if "x-deployd-signature" in headers:

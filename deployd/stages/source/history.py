@@ -64,10 +64,17 @@ class History:
 
     def changed(self, before: str, after: str) -> tuple[str, ...] | None:
         """The paths that differ between two commits; None when one of them is not here."""
-        done = self._git("diff", "--name-only", "--no-renames", "-z", before, after, "--")
+        return self._paths(before, after)
+
+    def _paths(self, *words: str) -> tuple[str, ...] | None:
+        done = self._git("diff", "--name-only", "--no-renames", "-z", *words, "--")
         if done.returncode != 0:
             return None
         return tuple(path for path in done.stdout.decode(errors="replace").split("\0") if path)
+
+    def changed_on(self, base: str, commit: str) -> tuple[str, ...] | None:
+        """The paths that a branch changed since it left `base`; None when that cannot be told."""
+        return self._paths(f"{base}...{commit}")
 
     def message(self, commit: str) -> str:
         """A commit's message; "" when it is not here."""
