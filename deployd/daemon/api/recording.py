@@ -31,20 +31,28 @@ class Recording:
             await self._app(scope, receive, send)
             return
         state: dict[str, Any] = scope.setdefault("state", {})
-        status = 500
+        status, recorded = 500, False
+
+        async def record() -> None:
+            nonlocal recorded
+            caller, said = state.get("caller"), state.get("audit", {})
+            if not recorded and caller is not None and (said is not None or status >= _FAILED):
+                recorded = True
+                await run_in_threadpool(_record, scope, caller, dict(said or {}), status)
 
         async def watched(message: Message) -> None:
+            """The entry stands before the answer is out; that of a stream before its end."""
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif message["type"] == "http.response.body" and not message.get("more_body"):
+                await record()
             await send(message)
 
         try:
             await self._app(scope, receive, watched)
         finally:
-            caller, said = state.get("caller"), state.get("audit", {})
-            if caller is not None and (said is not None or status >= _FAILED):
-                await run_in_threadpool(_record, scope, caller, dict(said or {}), status)
+            await record()
 
 
 def _record(scope: Scope, caller: Any, said: dict[str, Any], status: int) -> None:
