@@ -90,6 +90,15 @@ def _folder(cli: Cli) -> Path:
         raise UsageError(
             "the caches are on the daemon's machine", code="cache-elsewhere", fix="run this there, without DEPLOYD_URL"
         )
+    from deployd.cli.daemons import find
+
+    daemon = find(cli)
+    if daemon is not None and daemon.socket != cli.paths.socket:
+        raise UsageError(
+            "the caches are the daemon's, in a folder that you cannot read",
+            code="cache-elsewhere",
+            fix="on the daemon's machine: sudo deployd cache list",
+        )
     return cli.paths.make().caches
 
 

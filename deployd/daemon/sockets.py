@@ -27,15 +27,44 @@ if TYPE_CHECKING:
 _LONGEST = 107
 _BACKLOG = 1024
 _PEER = struct.Struct("3i")
+HEAD_WITHIN = 30.0
+"""Seconds in which a request's head must be there."""
 _LEAVE = 2  # seconds that open streams get at the end
 
 
 class PeerProtocol(H11Protocol):
-    """HTTP/1.1 that notes who is at the other end of a unix socket."""
+    """HTTP/1.1 that notes who is at the other end of a unix socket, and closes on who never says what he wants."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """More of a request; its head must be whole within a while."""
+        super().data_received(data)
+        cycle: Any = self.cycle  # None before the first request
+        if cycle is not None and not cycle.response_complete:
+            self._in_time()
+        elif self._late is None:
+            self._late = self.loop.call_later(HEAD_WITHIN, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        self._in_time()
+        super().connection_lost(exc)
+
+    def _give_up(self) -> None:
+        self._late = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Ask the kernel."""
         super().connection_made(transport)
+        self._late = self.loop.call_later(HEAD_WITHIN, self._give_up)
         found = transport.get_extra_info("socket")
         if found is not None and found.family == socket.AF_UNIX:
             raw = found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)

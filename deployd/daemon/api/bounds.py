@@ -1,7 +1,8 @@
-"""Bounds on what a request may bring, before anything reads it: too large a body is answered by 413."""
+"""Bounds on what a request may bring: too large a body is answered by 413, one that does not come by 408."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ MOST = 1_000_000
 """Bytes of a body."""
 MOST_BELOW: dict[str, int] = {}
 """Other bounds, by the path's beginning."""
+PIECE_WITHIN = 30.0
+"""Seconds in which the next piece of a body must come."""
 ENDLESS: list[re.Pattern[str]] = []
 """Paths whose bodies are streams: their handlers count, or keep nothing."""
 
@@ -42,11 +45,15 @@ class Bounds:
         if not declared.isdigit() or int(declared) > most:
             await problems.response(error)(scope, receive, send)
             return
-        seen = 0
+        seen, whole = 0, False
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            try:
+                message = await (receive() if whole else asyncio.wait_for(receive(), PIECE_WITHIN))
+            except TimeoutError as late:
+                raise HTTPException(408, "the body did not come") from late
+            whole = whole or not message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > most:
                 raise HTTPException(413, error.what)  # what reads bodies lets this one through
