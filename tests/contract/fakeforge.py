@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -19,10 +21,11 @@ class Request:
 
 @dataclass
 class FakeForge:
-    """`answers` are given in turn (status, JSON), and then `always`."""
+    """`answers` are given in turn (status, JSON, and headers if any), and then `always`; each after `pause` seconds."""
 
-    answers: list[tuple[int, Any]] = field(default_factory=list)
-    always: tuple[int, Any] = (201, {"id": 77})
+    answers: list[tuple[Any, ...]] = field(default_factory=list)
+    always: tuple[Any, ...] = (201, {"id": 77})
+    pause: float = 0.0
     requests: list[Request] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -34,12 +37,16 @@ class FakeForge:
                 data = self.rfile.read(length)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 forge.requests.append(Request(self.command, self.path, headers, json.loads(data) if data else None))
-                status, answer = forge.answers.pop(0) if forge.answers else forge.always
+                status, answer, *more = forge.answers.pop(0) if forge.answers else forge.always
+                time.sleep(forge.pause)
                 text = json.dumps(answer).encode()
                 self.send_response(status)
+                for name, value in dict(*more).items():
+                    self.send_header(name, value)
                 self.send_header("content-length", str(len(text)))
                 self.end_headers()
-                self.wfile.write(text)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it was tired of waiting
+                    self.wfile.write(text)
 
             do_GET = do_POST = do_PUT = do_PATCH = handle_any  # noqa: N815
 
