@@ -62,9 +62,11 @@ def app_text(
     hosts: Sequence[str] = ("web1", "web2"),
     framework: str | None = None,
     health: str | None = None,
+    answers: Sequence[int] | None = None,
 ) -> str:
-    """A whole `deployd.toml` of an app; `health` is the page that the probe is to ask for."""
-    probe = {"path": appkeys.URL_PATH.write(health)} if health else None
+    """A whole `deployd.toml` of an app; `health` is the page that the probe is to ask for, `answers` what counts."""
+    probe = {"path": appkeys.URL_PATH.write(health)} if health else {}
+    probe |= {"status": appkeys.STATUSES.write(tuple(answers))} if answers else {}
     head = comment(_APP_HEAD) + (f"\n# Made with {framework}." if framework else "")
     parts = [
         head,

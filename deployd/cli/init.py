@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deployd.cli.context import Cli
+    from deployd.stages.build.explained import Explained
 
 
 @verb(example="deployd init --hosts web1,web2")
@@ -48,21 +49,42 @@ def init(
     path = folder / APP_FILE
     if path.exists():
         cli.confirm(f"{path} is there already. Replace it?")
-    found, health, problem = _detected(folder)
+    known = _explained(folder)
+    found, probe = known.name, known.probe
     branch = _branch(folder)
     text = annotated.app_text(
-        name=app, environment=str(cli.environment), branch=branch, hosts=fleet, framework=found, health=health
+        name=app,
+        environment=str(cli.environment),
+        branch=branch,
+        hosts=fleet,
+        framework=found,
+        health=probe.path if probe else None,
+        answers=probe.status if probe else None,
     )
     appfile.parse(text)
     path.write_text(text, encoding="utf-8")
     if cli.options.json:
         cli.out.document(
-            {"path": str(path), "name": app, "framework": found, "probe": health, "hosts": fleet, "branch": branch}
+            {
+                "path": str(path),
+                "name": app,
+                "framework": found,
+                "probe": probe.path if probe else None,
+                "hosts": fleet,
+                "branch": branch,
+                "found": dict(known.found),
+                "assumed": list(known.assumed),
+                "problems": list(known.problems),
+            }
         )
         return
     cli.out.done(f"wrote {path}: {app}" + (f", {found}" if found else ""))
-    if problem:
-        cli.out.warn(problem)
+    if known.found and not cli.options.quiet:
+        cli.out.pairs([(what, text) for what, text in known.found if what != "app"])
+    for text in known.assumed:
+        cli.out.note(f"assumed: {text}")
+    for text in known.problems:
+        cli.out.warn(text)
     if not fleet:
         cli.out.next("deployd host add web1 root@ADDRESS", f"# then name it in {path.name}, under hosts")
     else:
@@ -95,17 +117,13 @@ def _fleet(cli: Cli, hosts: str | None) -> list[str]:
     return [str(host.name) for host in cli.client.hosts()]
 
 
-def _detected(folder: Path) -> tuple[str | None, str | None, str | None]:
-    """What the app is made with, its health page, and what stands in the way (the file can be written anyway)."""
-    from deployd.stages.build import framework
+def _explained(folder: Path) -> Explained:
+    """What the app is made with, and what stands in the way; the file can be written anyway."""
+    from deployd.cli.release import repository_of
+    from deployd.stages.build import explained
 
-    try:
-        detected: Any = framework.detect(folder)
-    except DeploydError as error:
-        return None, None, f"{error.what}: {error.fix}"
-    name = " ".join(part for part in (detected.tool, detected.version) if part)
-    how = {"static": "pages, served without a process", "node": "a Node.js server"}.get(detected.framework)
-    return f"{name}: {how}" if how else name, detected.health, None
+    top = repository_of(folder)
+    return explained.explain(folder.resolve(), root=top[0] if top else folder.resolve())
 
 
 def _branch(folder: Path) -> str:
