@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -34,6 +36,7 @@ _LOCK = {
     "yarn-1": ("yarn", "install", "--ignore-scripts", "--no-progress"),
     "bun": ("bun", "install", "--lockfile-only"),
 }
+_CPUS = {"arm", "arm64", "ia32", "x64", "ppc64", "s390x", "riscv64", "wasm32"}
 _LOCK_FILES = {
     "npm": "package-lock.json",
     "pnpm": "pnpm-lock.yaml",
@@ -85,6 +88,8 @@ class Workbench:
         process.run(_LOCK[manager], cwd=root, timeout=300, env=env)
         for path in root.rglob("node_modules"):
             shutil.rmtree(path, ignore_errors=True)
+        if manager == "npm":
+            _complete(root / "package-lock.json")
 
     def node(self, version: str) -> Path:
         """A pinned Node.js."""
@@ -168,6 +173,23 @@ class Workbench:
             server.terminate()
             server.wait(timeout=20)
             aside.rename(top)
+
+
+def _complete(lock: Path) -> None:
+    """Name the packages for other platforms, as a lock file of a person's does: npm leaves out those it cannot ask for."""
+    data = json.loads(lock.read_text())
+    packages = data["packages"]
+    for facts in list(packages.values()):
+        for name, version in facts.get("optionalDependencies", {}).items():
+            parts = set(re.split(r"[-/]", name))
+            limits = {
+                "os": sorted(parts & {"darwin", "win32", "linux", "android", "freebsd"}),
+                "cpu": sorted(parts & _CPUS),
+            }
+            if f"node_modules/{name}" not in packages and any(limits.values()):
+                told = {key: value for key, value in limits.items() if value}
+                packages[f"node_modules/{name}"] = {"version": version, "optional": True, **told}
+    lock.write_text(json.dumps(data, indent=2))
 
 
 class Served:
