@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 60.0
 _QUIET = 30.0  # a stream says something every two seconds
+_IDLE = 10.0  # the daemon closes what is idle for 30
 _LONGEST = 107
 _FAILED = 400
 _STREAM = {"Accept": "text/event-stream"}
@@ -55,6 +57,7 @@ class Connection:
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
         self._open: http.client.HTTPConnection | None = None
+        self._used = time.monotonic()
 
     def close(self) -> None:
         """Close it; the next request opens another."""
@@ -144,6 +147,9 @@ class Connection:
         return unreachable(self.daemon, error)
 
     def _connection(self) -> http.client.HTTPConnection:
+        if time.monotonic() - self._used > _IDLE:
+            self.close()  # the daemon may close it at this very moment
+        self._used = time.monotonic()
         if self._open is None:
             self._open = _made(self.daemon)
         return self._open

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from deployd.domain.ids import HostName
 from deployd.domain.options import Keep, Options
 from deployd.domain.secret import Secret
 from deployd.errors import DeploydError, NotAllowedError, NotFoundError
-from deployd.remote import bringing
+from deployd.remote import bringing, connection
 from deployd.remote.client import RemoteClient
 from deployd.remote.connection import Daemon
 from deployd.stages import source
@@ -143,3 +144,15 @@ def test_a_command_on_a_host_that_nobody_knows(serve):
             SHOP, PRODUCTION, host=HostName("web9"), argv=["id"], stdin=None, stdout=io.BytesIO(), stderr=io.BytesIO()
         )
     assert "web9" in unknown.value.what
+
+
+def test_a_connection_that_was_idle_for_long_is_opened_anew(serve, monkeypatch):
+    """The daemon closes what is idle for 30 s; `host bootstrap` lets a minute pass between two requests."""
+    here = client_of(serve())
+    assert here.me()["scope"] == "admin"
+    before = here._link._open.sock
+    here.me()
+    assert here._link._open.sock is before
+    monkeypatch.setattr(connection, "_IDLE", 0.0)
+    before.shutdown(socket.SHUT_RDWR)
+    assert here.me()["scope"] == "admin"
