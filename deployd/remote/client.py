@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from deployd.domain.secret import Secret
     from deployd.paths import StatePaths
     from deployd.remote.agenda import RemoteAgenda
+    from deployd.remote.doors import RemoteDoors
     from deployd.remote.pushes import RemotePushes
     from deployd.remote.servers import RemoteServers
     from deployd.rollouts.wishes import LogLine, Status, Wish
@@ -112,6 +113,13 @@ class RemoteClient(RemoteHands):
         from deployd.remote.servers import RemoteServers
 
         return RemoteServers(self, self._link)
+
+    @property
+    def doors(self) -> RemoteDoors:
+        """Who is let in: maintenance, and links to previews."""
+        from deployd.remote.doors import RemoteDoors
+
+        return RemoteDoors(self._pool, self._link)
 
     @property
     def agenda(self) -> RemoteAgenda:

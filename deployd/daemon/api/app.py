@@ -31,6 +31,7 @@ from deployd.daemon.api import (
     schedules,
     tokens,
     uploads,
+    visiting,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     rollouts.router,
     places.router,
     hands.router,
+    visiting.router,
     commands.router,
     uploads.router,
     registry.router,

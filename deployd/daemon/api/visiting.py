@@ -1,0 +1,66 @@
+"""Who is let in: maintenance of an environment, and links to previews that have a password."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import Field
+
+from deployd.daemon.api.auth import Caller, daemon_of, require
+from deployd.daemon.api.places import hosts_of
+from deployd.daemon.api.shapes import App, Body, Environment, HostId
+from deployd.daemon.wiring import Daemon
+from deployd.domain.ids import AppName, EnvironmentName
+from deployd.doors import Doors
+
+router = APIRouter(prefix="/v1", tags=["visitors"])
+Releaser = Annotated[Caller, Depends(require("release"))]
+TheDaemon = Annotated[Daemon, Depends(daemon_of)]
+_PLACE = "/apps/{app}/environments/{environment}"
+_ADDRESS = r"^[0-9a-fA-F:.]{2,45}$"
+
+
+class MaintenanceBody(Body):
+    """`on` turns visitors away, but for `allow`, with `page` (HTML); empty `hosts` are those of the last rollout."""
+
+    on: bool
+    allow: Annotated[list[Annotated[str, Field(pattern=_ADDRESS)]], Field(max_length=200, default_factory=list)]
+    page: Annotated[str, Field(max_length=2_000_000)] | None = None
+    hosts: Annotated[list[HostId], Field(max_length=500, default_factory=list)]
+
+
+class LinkBody(Body):
+    """The first word of a preview's address, and for how many seconds the link opens it."""
+
+    label: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$")]
+    seconds: Annotated[float, Field(ge=60, le=366 * 86400)]
+    hosts: Annotated[list[HostId], Field(max_length=500, default_factory=list)]
+
+
+@router.put(_PLACE + "/maintenance")
+def maintenance(
+    *, app: App, environment: Environment, body: MaintenanceBody, request: Request, _caller: Releaser, daemon: TheDaemon
+) -> dict[str, Any]:
+    """Turn visitors away, or let them in; `changed` are the hosts where that was new."""
+    place = (AppName(app), EnvironmentName(environment))
+    hosts = hosts_of(daemon, *place, body.hosts)
+    request.state.audit = {
+        "action": "maintenance",
+        "details": {"on": body.on, "allow": body.allow, "hosts": list(hosts)},
+    }
+    changed = Doors(daemon.workshop.pool_of).maintenance(
+        *place, hosts=hosts, on=body.on, allow=body.allow, page=body.page
+    )
+    return {"on": body.on, "changed": list(changed)}
+
+
+@router.post(_PLACE + "/links")
+def link(
+    *, app: App, environment: Environment, body: LinkBody, request: Request, _caller: Releaser, daemon: TheDaemon
+) -> dict[str, Any]:
+    """Make a key that opens one preview for a time."""
+    place = (AppName(app), EnvironmentName(environment))
+    hosts = hosts_of(daemon, *place, body.hosts)
+    request.state.audit = {"action": "preview.link", "details": {"label": body.label, "hosts": list(hosts)}}
+    return {"key": Doors(daemon.workshop.pool_of).share(*place, hosts=hosts, label=body.label, seconds=body.seconds)}

@@ -1,0 +1,45 @@
+"""Who is let in, over the daemon's API; the methods are those of `deployd/doors.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployd.domain.ids import HostName
+from deployd.doors import Doors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from deployd.domain.ids import AppName, EnvironmentName
+    from deployd.hosts.pool import Pool
+    from deployd.remote.connection import Connection
+
+
+class RemoteDoors(Doors):
+    """Asked of a daemon."""
+
+    def __init__(self, pool_of: Callable[[Sequence[HostName]], Pool], link: Connection) -> None:
+        super().__init__(pool_of)
+        self._link = link
+
+    def maintenance(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        hosts: Sequence[HostName],
+        on: bool,
+        allow: Sequence[str] = (),
+        page: str | None = None,
+    ) -> tuple[HostName, ...]:
+        """Have the daemon turn visitors away, or let them in."""
+        body = {"on": on, "allow": list(allow), "page": page, "hosts": list(hosts)}
+        reply = self._link.call("PUT", f"/v1/apps/{app}/environments/{environment}/maintenance", body)
+        return tuple(HostName(name) for name in reply["changed"])
+
+    def share(
+        self, app: AppName, environment: EnvironmentName, *, hosts: Sequence[HostName], label: str, seconds: float
+    ) -> str:
+        """Have the daemon make a key to one preview."""
+        body = {"label": label, "seconds": seconds, "hosts": list(hosts)}
+        return str(self._link.call("POST", f"/v1/apps/{app}/environments/{environment}/links", body)["key"])
