@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from deployd.domain.release import Mark, Release
     from deployd.domain.secret import Secret
     from deployd.doors import Doors
+    from deployd.errors import HostError
     from deployd.hosts.pool import Pool
     from deployd.paths import StatePaths
+    from deployd.rollouts.certifying import Kept
     from deployd.rollouts.wishes import (
         ActivateWish,
         LockState,
@@ -57,7 +59,9 @@ class Client:
         who: str,
         command: str | None = None,
         connect: Callable[[Sequence[Host]], Pool] | None = None,
+        database_url: str | None = None,
     ) -> None:
+        self._database_url = database_url
         self.paths = paths
         self.who = who
         self.command = command
@@ -205,6 +209,26 @@ class Client:
     def unpin(self, app: AppName, environment: EnvironmentName) -> bool:
         """Let automatic releases go on; False when it was not pinned."""
         return self.store.pins.remove(app, environment)
+
+    # certificates that deployd obtains
+
+    def certificates(self, app: AppName | None = None, environment: EnvironmentName | None = None) -> tuple[Kept, ...]:
+        """Those of an app and environment, or of all."""
+        from deployd.rollouts import certifying
+
+        return tuple(
+            one
+            for one in certifying.everything(self.store)
+            if app is None or (one.site.app, one.site.environment) == (app, environment)
+        )
+
+    def renew_certificate(
+        self, kept: Kept, *, force: bool, report: Report
+    ) -> tuple[Kept | None, dict[HostName, bool | HostError]]:
+        """Obtain one anew if it is due (or by force) and bring it to its hosts: what it is now, each host's word."""
+        from deployd.rollouts import certifying
+
+        return certifying.renew(self.paths, self.store, self._pool, kept, who=self.who, force=force, report=report)
 
     # queries: they never start the engine
 
@@ -377,9 +401,10 @@ class Client:
     def store(self) -> Store:
         """What deployd remembers."""
         if self._store is None:
+            from deployd.settings import database_url
             from deployd.store import Store
 
-            self._store = Store(self.paths.make())
+            self._store = Store(self.paths.make(), self._database_url or database_url())
         return self._store
 
     def _pool(self, names: Sequence[HostName]) -> Pool:

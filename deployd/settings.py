@@ -22,7 +22,7 @@ PREFIX = "DEPLOYD_"
 DEFAULT_FILE = Path("/etc/deployd/deployd.toml")
 # These are looked at where they are used, before any setting: they choose what is read.
 # These are texts as they stand: whoever talks to a daemon sets them, and need not wait for pydantic.
-_PLAIN = frozenset({"DEPLOYD_URL", "DEPLOYD_TOKEN"})
+_PLAIN = frozenset({"DEPLOYD_URL", "DEPLOYD_TOKEN", "DEPLOYD_DATABASE_URL"})
 _EARLY = frozenset({"DEPLOYD_STATE_DIR", "DEPLOYD_CONFIG"})
 
 
@@ -43,6 +43,34 @@ def builds() -> Builds:
     size = found.get("cache_size")
     return Builds(
         contained=found.get("build_sandbox") != "off", cache_size=DEFAULT_CACHE_SIZE if size is None else int(size)
+    )
+
+
+def database_url(found: Mapping[str, Any] | None = None) -> str | None:
+    """The address of the PostgreSQL database, from these settings or those in force; None: SQLite. It is a secret."""
+    given = (in_force() if found is None else found).get("database_url")
+    reveal = getattr(given, "get_secret_value", None)
+    text = reveal() if reveal else given
+    return str(text) if text else None
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactStore:
+    """Where daemons share artifacts: `s3://bucket/prefix`, and how it is reached."""
+
+    url: str
+    endpoint: str | None = None
+    region: str | None = None
+
+
+def artifact_store() -> ArtifactStore | None:
+    """The artifact store in force, or None; raises ConfigError."""
+    found = in_force()
+    url = found.get("artifact_store")
+    if not url:
+        return None
+    return ArtifactStore(
+        url=str(url), endpoint=found.get("artifact_store_endpoint"), region=found.get("artifact_store_region")
     )
 
 

@@ -99,8 +99,17 @@ def _machine(cli: Cli) -> list[tuple[str, Any, str]]:
             value, origin = cli.paths.root, "--state-dir" if cli.options.state_dir else origin
         if name == "who":
             value = cli.who
+        if name == "database_url":
+            value = _database(settings.database_url(cli.settings), cli)
         found.append((name, _HIDDEN if name == "token" and value else value and str(value), origin))
     return found
+
+
+def _database(url: str | None, cli: Cli) -> str:
+    """Which database is in force, without its password."""
+    from deployd.domain.database import told
+
+    return told(url) if url else f"SQLite, {cli.paths.database}"
 
 
 def _style(origin: str) -> str:

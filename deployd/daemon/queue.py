@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from deployd import logs
-from deployd.daemon import resolving
+from deployd.daemon import others, resolving
 from deployd.daemon.hub import Told
+from deployd.daemon.others import Others
 from deployd.domain.events import Event
 from deployd.domain.ids import AppName, EnvironmentName, RolloutId
-from deployd.errors import CancelledError, DeploydError
+from deployd.errors import BusyError, CancelledError, DeploydError
 from deployd.rollouts import perform, settle, values
 from deployd.rollouts.closing import outcome_of
 from deployd.rollouts.wishes import RollbackWish, RolloutResult, wish_from_json, wish_to_json
@@ -36,9 +37,9 @@ Place = tuple[AppName, EnvironmentName]
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at the queue when nobody wakes the dispatcher (an `unpin` of a second terminal)."""
-_APART = 0.05  # seconds between two looks in a burst
 LONGEST = 7200.0
 """Seconds that a rollout may take when neither it nor the settings say how long."""
+_APART = 0.05  # seconds between two looks in a burst
 _RESOLVING = 4
 
 
@@ -75,12 +76,15 @@ class Dispatcher:
         self._urgent = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._others = Others(store, workshop)
+        self._owner: str | None = None
         self._log = logs.logger("dispatcher")
 
     # life
 
     def start(self) -> None:
         """Settle the past, and begin."""
+        self._owner = self._others.own_name()
         self._recover()
         self._thread = threading.Thread(target=self._loop, daemon=True, name="dispatcher")
         self._thread.start()
@@ -115,19 +119,23 @@ class Dispatcher:
         asked = self._store.rollouts.ask_to_stop(rollout, who=who)
         with self._lock:
             running = self._running.get(rollout)
-        if running and not asked and self._store.queue.get(rollout).state == "running":
-            running.cancel.set()  # it is no rollout yet: its repository is being fetched
-            return True
+        if not asked and self._store.queue.get(rollout).state == "running":
+            # it is no rollout yet: its repository is being fetched, here or by another daemon
+            if running:
+                running.cancel.set()
+            return self._store.queue.ask_to_stop(rollout, who=who)
         return asked
 
     # the queue
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
-            self._woken.wait(LOOK_EVERY)
+            self._woken.wait(others.LOOK_EVERY if self._others.shared else LOOK_EVERY)
             self._woken.clear()
             self.beat = time.monotonic()
             try:
+                if self._others.is_due():
+                    self._recover()
                 self._look()
             except Exception:  # noqa: BLE001 - a full disk must not end the dispatcher
                 self._log.exception("dispatcher_failed")
@@ -144,7 +152,8 @@ class Dispatcher:
                 continue
             place = (queued.ask.app, queued.ask.environment)
             reason = self._why_not(queued, place, taken)
-            if reason is None and self._store.queue.start(queued.id):
+            alone = self._others.shared and queued.ask.kind != "rollback"
+            if reason is None and self._store.queue.start(queued.id, owner=self._owner, alone=alone):
                 self._begin(queued, place)
             elif reason is not None:
                 if not queued.ask.automatic:
@@ -158,18 +167,17 @@ class Dispatcher:
         here = [one for one in running if one.place == place]
         if queued.ask.kind == "rollback":
             return None
-        if here:
-            return f"rollout {here[0].id} runs"
-        if place in taken:
-            return "an earlier one waits"
+        if here or place in taken:
+            return f"rollout {here[0].id} runs" if here else "an earlier one waits"
+        if elsewhere := self._others.why_not(place, [one.id for one in running]):
+            return elsewhere
         if queued.ask.automatic:
             held = self._held_by_pin(queued) or next(filter(None, (gate(queued) for gate in self.gates)), None)
             if held:
                 return held
         limit = int(self._settings.get("rollouts") or 4)
-        if sum(one.kind != "rollback" for one in running) >= limit:
-            return f"{limit} rollouts run, as many as may"
-        return None
+        full = sum(one.kind != "rollback" for one in running) >= limit
+        return f"{limit} rollouts run, as many as may" if full else None
 
     def _held_by_pin(self, queued: QueuedAsk) -> str | None:
         ask, store = queued.ask, self._store
@@ -232,6 +240,9 @@ class Dispatcher:
             self._count(queued, result.outcome, running)
             log.info("rollout_ended", outcome=result.outcome, release=result.release, seconds=result.duration_s)
         except DeploydError as error:
+            if self._may_wait(queued, error):
+                log.info("rollout_waits", what=error.what)
+                return
             log.warning("rollout_failed", code=error.code, what=error.what, host=error.host)
             self._fail(queued, error)
             self._count(queued, outcome_of(error), running)
@@ -245,13 +256,27 @@ class Dispatcher:
                 self._running.pop(queued.id, None)
             self.wake()
 
+    def _may_wait(self, queued: QueuedAsk, error: DeploydError) -> bool:
+        """Somebody on the same database was faster, and nothing was begun: it waits again."""
+        place = (queued.ask.app, queued.ask.environment)
+        if not (self._others.shared and isinstance(error, BusyError)) or queued.ask.kind == "rollback":
+            return False
+        if self._is_rollout(queued.id):
+            return False
+        self._others.held(place)
+        return self._store.queue.put_back(queued.id)
+
     def _perform(self, queued: QueuedAsk, running: Running) -> RolloutResult:
         ask = queued.ask
         wish = wish_from_json(queued.wish) if queued.wish else self._wish(ask, running)
+        if by := self._store.queue.cancelled_by(queued.id):
+            raise CancelledError(f"the rollout was cancelled by {by}", fix="release again when you are ready")
         workshop = self._workshop.view(who=ask.who, command=f"deployd {ask.kind} ({ask.app} {ask.environment})")
         report = self._hub.report(queued.id)
         if isinstance(wish, RollbackWish):
             return perform.rollback(workshop, wish, report=report, cancel=running.cancel, rollout=queued.id)
+        if wish.timeout is None:  # here nobody sits before it and presses Ctrl-C
+            wish = replace(wish, timeout=self._settings.get("timeout") or LONGEST)
         return perform.release(workshop, wish, report=report, cancel=running.cancel, rollout=queued.id)
 
     def _wish(self, ask: Any, running: Running) -> Wish:
@@ -275,8 +300,6 @@ class Dispatcher:
         """The last event of an ask that never became a rollout."""
         fields = {
             "rollout": str(rollout),
-        if wish.timeout is None:  # here nobody sits before it and presses Ctrl-C
-            wish = replace(wish, timeout=self._settings.get("timeout") or LONGEST)
             "seq": 1,
             "time": now(),
             "release": None,
@@ -299,16 +322,7 @@ class Dispatcher:
 
     def _recover(self) -> None:
         """What dead processes left: asks go back into the queue, rollouts are settled, each place by itself."""
-        store = self._store
-        for queued in store.queue.running():
-            if not self._is_rollout(queued.id):
-                store.queue.put_back(queued.id)
-            else:
-                self._close_ask(queued.id)
-        places: dict[Place, RolloutId] = {}
-        for record in store.rollouts.unfinished():
-            places.setdefault((record.app, record.environment), record.id)
-        for place, first in places.items():
+        for place, first in self._others.left({one.place for one in self.running()}):
             running = Running(first, place, "release")
             running.thread = threading.Thread(target=self._settle, args=(running,), daemon=True, name="settle")
             with self._lock:

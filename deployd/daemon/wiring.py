@@ -26,6 +26,7 @@ from deployd.daemon.hub import Hub
 from deployd.daemon.metrics import Metrics
 from deployd.daemon.queue import Dispatcher
 from deployd.rollouts.workshop import Workshop
+from deployd.settings import database_url
 from deployd.store import Store
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def make(
     connect: Callable[[Sequence[Host]], Pool] | None = None,
 ) -> Daemon:
     """Wire a daemon; `folder` is the state folder's lock, held. Nothing is started."""
-    store = Store(paths.make())
+    store = Store(paths.make(), database_url(settings))
     hub, metrics = Hub(), Metrics(store)
     builds = int(settings.get("builds") or 1)
     workshop = Workshop(paths, store, who="deployd", connect=connect, folder=folder, builds=builds)

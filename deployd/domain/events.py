@@ -19,6 +19,7 @@ class Event(StrEnum):
     BUILD_REUSED = "build_reused"
     INSTALL_SKIPPED = "install_skipped"
     ARTIFACT_PACKAGED = "artifact_packaged"
+    ARTIFACT_FETCHED = "artifact_fetched"
     ARTIFACT_VERIFIED = "artifact_verified"
     FILES_LEFT_OUT = "files_left_out"
     HOST_CONNECTED = "host_connected"

@@ -118,3 +118,8 @@ class RuntimeName(_Id):
     def cpu(self) -> str:
         """`x64` or `arm64`."""
         return self.split("-")[3]
+
+    @property
+    def libc(self) -> str:
+        """`glibc` or `musl`."""
+        return self.split("-")[4]

@@ -42,7 +42,7 @@ def add(workshop: Workshop, wish: Wish, rollout: RolloutId | None = None) -> Rol
         environment=wish.environment,
         state=State.WAITING,
         who=workshop.who,
-        owner=locks.own_name(),
+        owner=locks.own_name(workshop.store),
         wish=wish_to_json(wish),
     )
     return rollout
@@ -123,6 +123,7 @@ def _wire(
         paths=workshop.paths,
         store=workshop.store,
         builds=workshop.builds,
+        owner=locks.own_name(workshop.store) if workshop.store.database.shared else None,
         pool=pool,
         leases=leases or Leases(pool, app=wish.app, environment=wish.environment, who=workshop.who, rollout=rollout),
         recorder=recorder,

@@ -1,9 +1,12 @@
-"""The only import of DBOS: a recipe comes in, its steps are kept in SQLite, its result goes out.
+"""The only import of DBOS: a recipe comes in, its steps are kept in the database, its result goes out.
 
 What was measured decides the settings. Our lock comes before DBOS, and the executor's id is this process's own: with
 DBOS's default one a second launch would steal what the first one runs, and a release that was killed would be restarted
 by itself and overtake the rollback made after it. So launch recovers nothing; `recovery.py` decides, then `resume`.
 WAL is set before launch (DBOS does not), which leaves one sync for each step instead of four.
+
+On PostgreSQL several processes launch it side by side. What one resumes goes through a queue to which it alone listens:
+DBOS's own one is served by all of them, and another process knows nothing of the rollout.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ APPLICATION_VERSION = "1"
 """A constant: DBOS's default is a hash of the source, and every upgrade would strand what is unfinished."""
 _WORKFLOW = "deployd.rollout"
 _AT_ONCE = 500
+_CONNECTIONS = 10
+_POLLING = 1.0
 _FINAL = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 _running: dict[str, tuple[Callable[[Rollout, Runner], Json], Rollout]] = {}
@@ -61,20 +66,38 @@ def _workflow(rollout_id: str) -> Json:
 class Engine:
     """DBOS, launched. At most one in a process; the caller holds the state folder's lock."""
 
-    def __init__(self, database: Path) -> None:
-        _set_wal(database)
+    def __init__(self, database: Path | str, *, queue: str | None = None) -> None:
+        """`database`: the SQLite file, or the address of a PostgreSQL database; then `queue` names this state folder's
+        own queue.
+        """
+        if not isinstance(database, str):
+            _set_wal(database)
         _hush()
+        self._queue = queue
         config: DBOSConfig = {
             "name": "deployd",
-            "system_database_url": f"sqlite:///{database}",
+            "system_database_url": database if isinstance(database, str) else f"sqlite:///{database}",
             "executor_id": f"{os.getpid()}-{secrets.token_hex(4)}",
             "application_version": APPLICATION_VERSION,
             "enable_otlp": False,
             "log_level": "CRITICAL",
             "max_executor_threads": 8,
         }
+        if isinstance(database, str):
+            config["sys_db_pool_size"] = _CONNECTIONS
         DBOS(config=config)
-        DBOS.launch()
+        if queue is not None:
+            DBOS.listen_queues([queue])
+        try:
+            DBOS.launch()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the database's
+            raise EngineError(
+                f"the engine could not start on the database: {type(error).__name__}: {str(error).splitlines()[0]}",
+                code="engine-not-started",
+                fix="its user must own the database: the engine keeps its steps in a schema `dbos`, which it makes",
+            ) from None
+        if queue is not None:
+            DBOS.register_queue(queue, polling_interval_sec=_POLLING, on_conflict="never_update")
 
     def run(self, rollout: Rollout, recipe: Recipe) -> Json:
         """Run a rollout to its end: a new one from its start, one that a process left from where it was."""
@@ -92,7 +115,7 @@ class Engine:
                     result: Json = DBOS.start_workflow(_workflow, str(rollout)).get_result()
                 return result
             if found.status not in _FINAL:
-                DBOS.resume_workflow(str(rollout))  # through DBOS's own queue, polled once a second
+                DBOS.resume_workflow(str(rollout), queue_name=self._queue)  # polled once a second
             kept: Json = DBOS.retrieve_workflow(str(rollout)).get_result(polling_interval_sec=0.05)
         except DeploydError:
             raise

@@ -1,6 +1,7 @@
-"""Locks of this machine: one for the state folder, one for each app and environment. flock: freed when the holder dies.
+"""Locks: one for the state folder, one for each app and environment. They are free as soon as their holder dies.
 
-The text of a lock file says who holds it, for the error of whoever comes second.
+flock on this machine; on a database that several daemons share, an app's lock is the database's. What the holder says
+of itself is kept beside the lock, for the error of whoever comes second.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
     from deployd.domain.ids import AppName, EnvironmentName
     from deployd.paths import StatePaths
+    from deployd.store import Store
+    from deployd.store.presence import Presence
 
 _TICK = 0.02
+_TICK_SHARED = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +38,13 @@ class Held:
     since: str | None = None
     app: str | None = None
     environment: str | None = None
+    machine: str | None = None
 
     def describe(self) -> str:
         """For people: `ada's "release shop production" (process 4711, since ...)`."""
-        return f"{self.who or 'somebody'}'s `{self.command or 'deployd'}` (process {self.pid}, since {self.since})"
+        where = f" on {self.machine}" if self.machine else ""
+        what = f"{self.who or 'somebody'}'s `{self.command or 'deployd'}`"
+        return f"{what} (process {self.pid}{where}, since {self.since})"
 
 
 class FileLock:
@@ -110,13 +117,47 @@ class Owned(FileLock):
         """It stays held."""
 
 
+class Shared(FileLock):
+    """A lock of all processes that use one database."""
+
+    def __init__(self, presence: Presence, name: str) -> None:
+        self._presence = presence
+        self._name = name
+        self._taken = False
+
+    def take(self, held: Held, *, wait: float = 0.0) -> bool:
+        """Take it within `wait` seconds; False when another has it."""
+        deadline = time.monotonic() + wait
+        while not self._taken:
+            self._taken = self._presence.take(self._name, asdict(held))
+            if time.monotonic() >= deadline:
+                break
+            if not self._taken:
+                time.sleep(_TICK_SHARED)
+        return self._taken
+
+    def holder(self) -> Held:
+        """Who holds it, as far as is known."""
+        found = self._presence.holder(self._name)
+        return Held(**{name: found.get(name) for name in Held.__slots__})
+
+    def close(self) -> None:
+        """Let go; safe to repeat."""
+        if self._taken:
+            self._presence.free(self._name)
+        self._taken = False
+
+
 def folder_lock(paths: StatePaths) -> FileLock:
     """Held by the one process that runs the engine on this state folder."""
     return FileLock(paths.lock)
 
 
-def app_lock(paths: StatePaths, app: AppName, environment: EnvironmentName) -> FileLock:
-    """Held by whoever decides about this app and environment."""
+def app_lock(paths: StatePaths, app: AppName, environment: EnvironmentName, *, store: Store | None = None) -> FileLock:
+    """Held by whoever decides about this app and environment; between machines, when their store is shared."""
+    presence = store.presence if store is not None else None
+    if presence is not None:
+        return Shared(presence, f"app {app} {environment}")
     return FileLock(paths.root / "locks" / f"{app}-{environment}")
 
 
@@ -125,9 +166,10 @@ def held_by(*, who: str, command: str, app: AppName | None = None, environment: 
     return Held(pid=os.getpid(), who=who, command=command, since=moments.now(), app=app, environment=environment)
 
 
-def own_name() -> str:
+def own_name(store: Store | None = None) -> str:
     """This process, told apart from any other that has or had its pid: `4711:123456:boot`."""
-    return name_of(os.getpid())
+    presence = store.presence if store is not None else None
+    return presence.own_name() if presence is not None else name_of(os.getpid())
 
 
 def name_of(pid: int) -> str:
@@ -135,8 +177,11 @@ def name_of(pid: int) -> str:
     return f"{pid}:{_start_of(pid)}:{_boot()}"
 
 
-def is_alive(owner: str | None) -> bool:
-    """Whether the process of that name still lives."""
+def is_alive(owner: str | None, store: Store | None = None) -> bool:
+    """Whether the process of that name still lives: by the kernel, or by its signs of life in a shared store."""
+    presence = store.presence if store is not None else None
+    if presence is not None:
+        return presence.alive(owner)
     pid, _, rest = (owner or "").partition(":")
     start, _, boot = rest.partition(":")
     return pid.isdigit() and boot == _boot() and _start_of(int(pid)) == start

@@ -15,8 +15,8 @@ from deployd.domain.artifact import Provenance, Runtime
 from deployd.domain.events import Event
 from deployd.domain.ids import ArtifactName, BuildId, ReleaseId
 from deployd.domain.release import Release, ReleaseState
-from deployd.errors import DeploydError, NotFoundError
-from deployd.rollouts import checkout, values
+from deployd.errors import DeploydError, NotFoundError, StorageError
+from deployd.rollouts import checkout, sharing, values
 from deployd.rollouts.wishes import PromoteWish, ReleaseWish
 from deployd.stages import build as build_stage
 from deployd.stages import package as package_stage
@@ -155,7 +155,7 @@ def take_over(rollout: Rollout, fleet_kind: Json) -> Json:
             code="release-of-other-app",
             fix=f"name a release of {rollout.app}",
         )
-    package_stage.load(rollout.paths.artifacts, origin.artifact)
+    sharing.have(rollout.paths, origin.artifact, report=rollout.report)
     before = rollout.store.releases.provenance(origin.id)
     return _register(
         rollout,
@@ -182,8 +182,8 @@ def _built_before(rollout: Rollout, build_id: BuildId) -> Release | None:
     if found is None:
         return None
     try:
-        package_stage.load(rollout.paths.artifacts, found.artifact)
-    except NotFoundError:
+        sharing.have(rollout.paths, found.artifact, report=rollout.report)
+    except (NotFoundError, StorageError):
         return None
     return found
 
@@ -224,6 +224,16 @@ def _fleet_runtime(rollout: Rollout, version: str, fleet_kind: Json) -> Runtime:
         cpu=fleet_kind["cpu"],
         libc=fleet_kind["libc"],
         cancel=rollout.stop,
+    )
+
+
+def runtime_here(rollout: Rollout, runtime: Runtime) -> Runtime:
+    """The same runtime in this state folder: another daemon may have fetched it into its own."""
+    if Path(runtime.path).exists():
+        return runtime
+    name = runtime.name
+    return runtimes.fetch(
+        name.version, runtimes=rollout.paths.runtimes, cpu=name.cpu, libc=name.libc, cancel=rollout.stop
     )
 
 

@@ -53,13 +53,21 @@ def release(
     with (
         workshop.pool(wish) as pool,
         workshop.folder_lock() as folder,
-        locks.app_lock(workshop.paths, wish.app, wish.environment) as app,
+        workshop.app_lock(wish.app, wish.environment) as app,
     ):
         if not folder.take(held):
             raise folder.busy("deployd on this machine")
         if not app.take(held):
             raise app.busy(f"{wish.app} {wish.environment}")
         left = workshop.store.rollouts.unfinished(wish.app, wish.environment)
+        for record in left:
+            if workshop.lives(record):  # its session with the database broke, and it goes on
+                raise BusyError(
+                    f"rollout {record.id} runs in another process ({record.owner})",
+                    live="being changed by it",
+                    fix=f"wait for it, or end it: deployd cancel {record.id}",
+                    retryable=True,
+                )
         workshop.start_engine()
         connecting = _connect_early(pool)
         rollout = add(workshop, wish, rollout)
@@ -100,7 +108,7 @@ def rollback(
     with (
         workshop.pool(wish) as pool,
         workshop.folder_lock() as folder,
-        locks.app_lock(workshop.paths, *where) as app,
+        workshop.app_lock(*where) as app,
     ):
         left = store.rollouts.unfinished(*where)
         _one_rollback_at_a_time(workshop, left)
@@ -122,7 +130,7 @@ def rollback(
                 owns_folder = True
             asking.join()
             if unfinished:
-                store.rollouts.set_owner(rollout, locks.own_name())
+                store.rollouts.set_owner(rollout, locks.own_name(store))
             return conduct(
                 workshop,
                 wish_from_json(unfinished.wish) if unfinished else wish,

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Rollout:
     """What the steps of one rollout work with.
 
-    `attempt` names this process's try; `resumed` says that another process tried before.
+    `attempt` names this process's try; `resumed` says that another process tried before. `owner` is this process's name
+    where others could take the rollout over.
     """
 
     id: RolloutId
@@ -42,6 +43,7 @@ class Rollout:
     recorder: Recorder
     control: Control
     builds: Slots | None = None
+    owner: str | None = None
 
     @property
     def app(self) -> AppName:

@@ -107,7 +107,15 @@ class Runner:
         return slots.hold(self._rollout.stop) if slots else nullcontext()
 
     def _enter(self, state: State) -> None:
-        found = State(self._rollout.store.rollouts.state_of(self._rollout.id))
+        record = self._rollout.store.rollouts.get(self._rollout.id)
+        found = State(record.state)
+        if self._rollout.owner is not None and record.owner != self._rollout.owner:
+            raise SupersededError(
+                f"another process has taken rollout {self._rollout.id} over: it saw no sign of life of this one",
+                code=ENDED,
+                live="what the process that took over makes live",
+                fix="see `deployd rollouts`; what is live is in `deployd status`",
+            )
         if found in TERMINAL:
             raise SupersededError(
                 f"rollout {self._rollout.id} was ended by another process ({found})",

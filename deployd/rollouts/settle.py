@@ -12,6 +12,7 @@ from deployd.domain.events import Event
 from deployd.errors import DeploydError, NotFoundError
 from deployd.rollouts import locks
 from deployd.rollouts.conduct import close_untouched, conduct
+from deployd.rollouts.moving import move_here
 from deployd.rollouts.recovery import Decision, decide, successor
 from deployd.rollouts.states import State
 from deployd.rollouts.wishes import RolloutResult, wish_from_json
@@ -41,11 +42,14 @@ def resume(
             if workshop.lives(record):
                 continue
             workshop.start_engine()
-            with locks.app_lock(workshop.paths, record.app, record.environment) as place:
+            with workshop.app_lock(record.app, record.environment) as place:
                 if not place.take(held):
                     continue
+                fresh = workshop.store.rollouts.find(record.id)  # another daemon may have settled it meanwhile
+                if fresh is None or fresh.finished is not None or workshop.lives(fresh):
+                    continue
                 try:
-                    result = settle(workshop, record, report=report, cancel=cancel)
+                    result = settle(workshop, fresh, report=report, cancel=cancel)
                 except DeploydError as error:
                     what = f"rollout {record.id} could not be settled: {error.what}"
                     report(Event.WARNING, what=what, host=error.host, code=error.code, fix=error.fix)
@@ -75,7 +79,9 @@ def settle(
 
 def _settle(workshop: Workshop, record: RolloutRecord, *, report: Report, cancel: threading.Event) -> RolloutResult:
     store, wish = workshop.store, wish_from_json(record.wish)
-    store.rollouts.set_owner(record.id, locks.own_name())
+    if not record.cancel_requested and not store.rollouts.stop_request(record.id).cancelled_by:
+        move_here(workshop, record, report=report)
+    store.rollouts.set_owner(record.id, locks.own_name(store))
     try:
         made = workshop.pool(wish)
     except NotFoundError as error:
@@ -119,7 +125,7 @@ def settle_quietly(workshop: Workshop, record: RolloutRecord, *, report: Report)
 
 def _finish_rollback(workshop: Workshop, record: RolloutRecord, *, report: Report) -> None:
     wish = wish_from_json(record.wish)
-    workshop.store.rollouts.set_owner(record.id, locks.own_name())
+    workshop.store.rollouts.set_owner(record.id, locks.own_name(workshop.store))
     with workshop.pool(wish) as pool:
         try:
             conduct(workshop, wish, record.id, pool=pool, report=report, cancel=threading.Event(), resumed=True)

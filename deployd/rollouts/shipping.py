@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deployd.domain.ids import ArtifactName, ReleaseId
-from deployd.rollouts import fleet, values
-from deployd.stages import package, ship
+from deployd.rollouts import fleet, making, sharing, values
+from deployd.stages import ship
 
 if TYPE_CHECKING:
     import threading
@@ -20,8 +20,10 @@ def ship_to_all(rollout: Rollout, made: Json) -> Json:
     """Bring the release to every host; each seals it. Nothing that is live is touched."""
     fleet.hold(rollout)
     release = ReleaseId(made["release"])
-    manifest = package.load(rollout.paths.artifacts, ArtifactName(made["artifact"]))
-    runtime = values.runtime(made["runtime"])
+    name = ArtifactName(made["artifact"])
+    manifest = sharing.have(rollout.paths, name, report=rollout.report)
+    shared = sharing.Sharing(rollout, name)
+    runtime = making.runtime_here(rollout, values.runtime(made["runtime"]))
     provenance = rollout.store.releases.provenance(release)
     packed = ship.pack(manifest, runtime.name)
 
@@ -42,4 +44,5 @@ def ship_to_all(rollout: Rollout, made: Json) -> Json:
         )
 
     shipped = fleet.each(rollout, one)
+    shared.wait()
     return {"bytes_sent": sum(one.bytes_sent for one in shipped.values())}

@@ -27,11 +27,21 @@ if TYPE_CHECKING:
 
 @contextmanager
 def held(
-    paths: StatePaths, pool: Pool, app: AppName, environment: EnvironmentName, *, who: str, doing: str
+    paths: StatePaths,
+    pool: Pool,
+    app: AppName,
+    environment: EnvironmentName,
+    *,
+    who: str,
+    doing: str,
+    store: Store | None = None,
 ) -> Iterator[None]:
-    """Hold the app's lock on this machine and on every host. Raises BusyError or HostLockedError."""
+    """Hold the app's lock on this machine (or between those that share `store`) and on every host.
+
+    Raises BusyError or HostLockedError.
+    """
     leases = Leases(pool, app=app, environment=environment, who=who, rollout=RolloutId.new())
-    with locks.app_lock(paths, app, environment) as lock:
+    with locks.app_lock(paths, app, environment, store=store) as lock:
         command = f"deployd {doing} ({app} {environment})"
         if not lock.take(locks.held_by(who=who, command=command, app=app, environment=environment)):
             raise lock.busy(f"{app} {environment}")

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.events import Event
 from deployd.domain.ids import ArtifactName, ReleaseId
-from deployd.rollouts import making, values
+from deployd.rollouts import making, sharing, values
 from deployd.rollouts.wishes import ReleaseWish
-from deployd.stages import package as package_stage
 from deployd.stages import verify as verify_stage
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def _verify(rollout: Rollout, made: Json, output: Json | None, fleet_kind: Json)
     if options.mode == "off":
         return {"verified": None}
     artifact, runtime = ArtifactName(made["artifact"]), values.runtime(made["runtime"])
-    manifest = package_stage.load(rollout.paths.artifacts, artifact)
+    manifest = sharing.have(rollout.paths, artifact, report=rollout.report)
     fleet = verify_stage.Fleet(
         cpu=fleet_kind["cpu"], libc=fleet_kind["libc"], libc_version=fleet_kind.get("libc_version", "")
     )

@@ -44,7 +44,7 @@ def follow(store: Store, rollout: RolloutId, *, report: Report, leave: threading
                     report(Event(event.event), **{**event.fields, **known})
             if record.finished is not None and record.result is not None:
                 return RolloutResult.from_json(record.result)
-            if not warned and not locks.is_alive(record.owner):
+            if not warned and not locks.is_alive(record.owner, store):
                 warned = True
                 report(Event.WARNING, what="its process is gone", code="owner-gone", fix="deployd resume")
         leave.wait(_TICK)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from deployd.domain.host import Host
-    from deployd.domain.ids import HostName, RolloutId
+    from deployd.domain.ids import AppName, EnvironmentName, HostName, RolloutId
     from deployd.domain.rollout import RolloutRecord
     from deployd.hosts.pool import Pool
     from deployd.paths import StatePaths
@@ -62,6 +62,10 @@ class Workshop:
         """The state folder's lock, not taken yet; of an owner, one that is always had."""
         return locks.Owned(self.paths.lock) if self._folder is not None else locks.folder_lock(self.paths)
 
+    def app_lock(self, app: AppName, environment: EnvironmentName) -> locks.FileLock:
+        """The lock of an app and environment, not taken yet."""
+        return locks.app_lock(self.paths, app, environment, store=self.store)
+
     def begin(self, rollout: RolloutId) -> None:
         """A thread of this process runs this rollout from now on."""
         with self._shared.lock:
@@ -74,10 +78,10 @@ class Workshop:
 
     def lives(self, record: RolloutRecord) -> bool:
         """Whether what runs this rollout still lives: its process, and in this one its thread."""
-        if record.owner == locks.own_name():
+        if record.owner == locks.own_name(self.store):
             with self._shared.lock:
                 return record.id in self._shared.running
-        return locks.is_alive(record.owner)
+        return locks.is_alive(record.owner, self.store)
 
     def pool(self, wish: Wish) -> Pool:
         """The hosts of a wish, not connected yet. Raises NotFoundError."""
@@ -96,7 +100,7 @@ class Workshop:
         """Begin to import and launch DBOS in a thread: the hosts are connected meanwhile. Needs the folder's lock."""
         with self._shared.lock:
             if self.durable and self._shared.starting is None:
-                self._shared.starting = Starting(self.paths)
+                self._shared.starting = Starting(self.paths, self.store)
 
     @property
     def engine(self) -> Any:
@@ -124,16 +128,20 @@ class _Shared:
 class Starting:
     """An engine that is being imported and launched in a thread."""
 
-    def __init__(self, paths: StatePaths) -> None:
+    def __init__(self, paths: StatePaths, store: Store) -> None:
         self._made: list[Any] = []
         self._faults: list[BaseException] = []
-        self._thread = threading.Thread(target=self._start, args=(paths,), daemon=True)
+        self._thread = threading.Thread(target=self._start, args=(paths, store), daemon=True)
         self._thread.start()
 
-    def _start(self, paths: StatePaths) -> None:
+    def _start(self, paths: StatePaths, store: Store) -> None:
         try:
             engine = importlib.import_module("deployd.rollouts.engine")
-            self._made.append(engine.Engine(paths.database))
+            presence = store.presence
+            if presence is None:
+                self._made.append(engine.Engine(paths.database))
+            else:
+                self._made.append(engine.Engine(store.database.address, queue=f"deployd-{presence.folder()}"))
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             self._faults.append(error)
 

@@ -29,8 +29,13 @@ _BUSY_MS = 30_000
 class Database:
     """One database file; made or migrated when it is first used."""
 
+    shared = False
+    """Whether processes of several machines use it: then locks and signs of life are in it too."""
+
     def __init__(self, file: Path) -> None:
         self.file = file
+        self.told = f"SQLite, {file}"
+        self.address = f"sqlite:///{file}"
         self._engine: sa.Engine | None = None
         self._lock = threading.Lock()
         self._writing = threading.Lock()  # threads of one process wait here, not in SQLite's busy loop
@@ -56,6 +61,10 @@ class Database:
     def engine(self) -> sa.Engine:
         """For a library that keeps a table of its own in the file (the clock's timer)."""
         return self._open()
+
+    def dedicated(self) -> sa.Connection:
+        """A connection of its own, for locks that last: only a database that is shared has such."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close all connections."""

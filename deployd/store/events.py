@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
 
 from deployd.domain.ids import RolloutId
 from deployd.store.tables import events as table
@@ -48,7 +49,7 @@ class Events:
             for event in events
         ]
         with self._database.write() as connection:
-            connection.execute(sa.insert(table).prefix_with("OR IGNORE"), rows)
+            connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
     def last(self, rollout: RolloutId) -> int:
         """The number of the last event; 0 when there is none."""

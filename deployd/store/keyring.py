@@ -17,15 +17,21 @@ from deployd.errors import DeploydError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from deployd.store.facts import Facts
+
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
 
 
 class Keyring:
-    """One key file, 0600, made when the first value is sealed."""
+    """One key file, 0600, made when the first value is sealed.
 
-    def __init__(self, file: Path) -> None:
+    With `facts` (several machines share the database), every machine must have the same one: the database knows which.
+    """
+
+    def __init__(self, file: Path, facts: Facts | None = None) -> None:
         self._file = file
+        self._facts = facts
         self._key: bytes | None = None
 
     @property
@@ -61,9 +67,30 @@ class Keyring:
             ) from error
         return Secret(clear.decode())
 
+    def check(self) -> None:
+        """Raise DeploydError when the key file is not the one that the database's secrets were sealed with."""
+        self._load()
+
     def _load(self) -> bytes:
         if self._key is None:
-            self._key = _read(self._file) or _make(self._file)
+            key = _read(self._file)
+            known = self._facts.key_id() if self._facts else None
+            if key is None and known is not None:
+                raise DeploydError(
+                    f"the database's secrets were sealed with key {known}, and {self._file} is missing",
+                    code="key-missing",
+                    fix="copy the key file from a machine whose daemon uses this database (mode 0600)",
+                )
+            key = key or _make(self._file)
+            if self._facts and known is None:
+                known = self._facts.keep_key_id(_id_of(key))
+            if known is not None and known != _id_of(key):
+                raise DeploydError(
+                    f"the database's secrets were sealed with key {known}, and {self._file} holds key {_id_of(key)}",
+                    code="key-wrong",
+                    fix="copy the key file from a machine whose daemon uses this database (mode 0600)",
+                )
+            self._key = key
         return self._key
 
 

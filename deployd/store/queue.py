@@ -68,9 +68,33 @@ class Queue:
         query = sa.select(table).order_by(table.c.number.desc()).limit(limit)
         return self._several(query if app is None else query.where(table.c.app == str(app)))
 
-    def start(self, rollout: RolloutId) -> bool:
-        """Take a waiting ask; False when it waits no more."""
-        return self._change(rollout, {"state": "running", "started": now(), "reason": None}, only="waiting")
+    def start(self, rollout: RolloutId, *, owner: str | None = None, alone: bool = False) -> bool:
+        """Take a waiting ask; False when it waits no more, or (`alone`) another one of its place runs."""
+        changes = {"state": "running", "started": now(), "reason": None, "owner": owner}
+        statement = sa.update(table).where(table.c.id == str(rollout), table.c.state == "waiting").values(**changes)
+        if alone:
+            other = table.alias()
+            here = (other.c.app == table.c.app, other.c.environment == table.c.environment)
+            statement = statement.where(~sa.exists().where(other.c.state == "running", *here))
+        with self._database.write() as connection:
+            return bool(connection.execute(statement).rowcount)
+
+    def owner_of(self, rollout: RolloutId) -> str | None:
+        """Which process took it out of the queue."""
+        with self._database.read() as connection:
+            found: str | None = connection.execute(sa.select(table.c.owner).where(table.c.id == str(rollout))).scalar()
+        return found
+
+    def ask_to_stop(self, rollout: RolloutId, *, who: str) -> bool:
+        """Ask whoever took it to begin nothing; False when nobody runs it."""
+        return self._change(rollout, {"cancelled_by": who}, only="running")
+
+    def cancelled_by(self, rollout: RolloutId) -> str | None:
+        """Who asked that it is not begun."""
+        with self._database.read() as connection:
+            query = sa.select(table.c.cancelled_by).where(table.c.id == str(rollout))
+            found: str | None = connection.execute(query).scalar()
+        return found
 
     def keep_wish(self, rollout: RolloutId, wish: Mapping[str, Any]) -> None:
         """Keep the wish that was made of it: it is the same from then on."""
@@ -90,9 +114,9 @@ class Queue:
             )
             _replace_older(connection, rollout, ask)
 
-    def put_back(self, rollout: RolloutId) -> None:
-        """Let it wait again: what ran it died before it became a rollout."""
-        self._change(rollout, {"state": "waiting", "started": None}, only="running")
+    def put_back(self, rollout: RolloutId) -> bool:
+        """Let it wait again: what ran it died before it became a rollout. False when nobody ran it."""
+        return self._change(rollout, {"state": "waiting", "started": None, "owner": None}, only="running")
 
     def finish(
         self,

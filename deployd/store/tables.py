@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0004"  # the newest migration: what a fresh database is stamped with
+REVISION = "0006"  # the newest migration: what a fresh database is stamped with
 
 metadata = sa.MetaData()
 
@@ -160,6 +160,8 @@ asks = sa.Table(
     sa.Column("finished", sa.Text),
     sa.Column("outcome", sa.Text),
     sa.Column("error", sa.JSON),
+    sa.Column("owner", sa.Text),
+    sa.Column("cancelled_by", sa.Text),
     sa.UniqueConstraint("id", name="asks_id"),
     sa.UniqueConstraint("key", name="asks_key"),
     sa.Index("asks_by_state", "state", "number"),
@@ -206,15 +208,24 @@ audit = sa.Table(
     sa.Index("audit_by_app", "app", "id"),
 )
 
-for _verb in ("UPDATE", "DELETE"):  # append-only, for every program that opens the file
-    sa.event.listen(
-        audit,
-        "after_create",
+for _statement in (  # append-only, for every program that opens the database
+    *(
         sa.DDL(  # type: ignore[no-untyped-call]
             f"CREATE TRIGGER audit_no_{_verb.lower()} BEFORE {_verb} ON audit "
             "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
-        ),
-    )
+        ).execute_if(dialect="sqlite")
+        for _verb in ("UPDATE", "DELETE")
+    ),
+    sa.DDL(  # type: ignore[no-untyped-call]
+        "CREATE FUNCTION audit_stays() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$"
+    ).execute_if(dialect="postgresql"),
+    sa.DDL(  # type: ignore[no-untyped-call]
+        "CREATE TRIGGER audit_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_stays()"
+    ).execute_if(dialect="postgresql"),
+):
+    sa.event.listen(audit, "after_create", _statement)
 
 schedules = sa.Table(
     "schedules",
@@ -353,4 +364,31 @@ apscheduler_jobs = sa.Table(
     sa.Column("id", sa.Unicode(191), primary_key=True),
     sa.Column("next_run_time", sa.Float(25), index=True),
     sa.Column("job_state", sa.LargeBinary, nullable=False),
+)
+
+# several daemons on one database (0006)
+
+owners = sa.Table(
+    "owners",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("machine", sa.Text, nullable=False),
+    sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("command", sa.Text, nullable=False),
+    sa.Column("since", sa.Text, nullable=False),
+    sa.Column("until", sa.Float(53), nullable=False),
+)
+
+holders = sa.Table(
+    "holders",
+    metadata,
+    sa.Column("lock", sa.Text, primary_key=True),
+    sa.Column("held", sa.JSON, nullable=False),
+)
+
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
 )

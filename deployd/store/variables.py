@@ -112,7 +112,7 @@ class Variables:
         ]
         with self._database.write() as connection:
             if rows:
-                connection.execute(sa.insert(frozen).prefix_with("OR IGNORE"), rows)
+                connection.execute(insert(frozen).on_conflict_do_nothing(), rows)
         return tuple(sorted(values))
 
     def of_release(self, release: ReleaseId) -> dict[str, Secret]:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.fakehost import HELPER, SERVERS, FakeHost, TcpServer, answering
 from tests.contract.realweb import RealWeb
+from tests.support.postgres import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,5 +60,13 @@ def web(host: FakeHost) -> Iterator[RealWeb]:
     """The real web server on the host in a folder, with the app configured on a free port; not started."""
     made = RealWeb(host)
     host.configure(instances=1, memory=None, drain=30, domains=[], port=made.port)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """One PostgreSQL for all tests, started when the first one asks."""
+    made = Cluster()
     yield made
     made.close()

@@ -1,14 +1,11 @@
-"""The store keeps what it is given, across processes, and gives no secret away."""
+"""The store keeps what it is given, across processes, and gives no secret away: on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-import sqlite3
 import stat
 import threading
-from contextlib import closing
 
 import pytest
-import sqlalchemy as sa
 
 from deployd.domain.artifact import Provenance
 from deployd.domain.host import Host
@@ -26,8 +23,7 @@ from deployd.domain.release import Mark, Release, ReleaseState
 from deployd.domain.secret import Secret
 from deployd.errors import DeploydError, NotFoundError
 from deployd.paths import StatePaths
-from deployd.store import Store, migrate, tables
-from deployd.store.database import connect, revision
+from deployd.store import Store
 from deployd.store.events import StoredEvent
 from deployd.store.moments import now
 
@@ -41,11 +37,24 @@ def paths(tmp_path):
     return StatePaths(tmp_path / "state").make()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def another(request, paths):
+    """Makes stores on one database, as several processes do; all are closed at the end."""
+    url = request.getfixturevalue("postgres").database() if request.param == "postgres" else None
+    made: list[Store] = []
+
+    def make() -> Store:
+        made.append(Store(paths, url))
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
 @pytest.fixture
-def store(paths):
-    made = Store(paths)
-    yield made
-    made.close()
+def store(another):
+    return another()
 
 
 def release_of(number: int, *, environment=PRODUCTION) -> Release:
@@ -106,101 +115,8 @@ def add_rollout(store: Store, *, environment=PRODUCTION) -> RolloutId:
     return rollout
 
 
-def shape(file) -> dict[str, object]:
-    """Tables, columns, indexes and foreign keys, without how they were written."""
-    with closing(sqlite3.connect(file)) as connection:
-        names = [
-            row[0]
-            for row in connection.execute("SELECT name FROM sqlite_master WHERE type='table' ORDER BY name")
-            if not row[0].startswith("sqlite_")
-        ]
-        return {
-            name: (
-                connection.execute(f"PRAGMA table_info({name})").fetchall(),
-                sorted(
-                    (
-                        row[1] if not row[1].startswith("sqlite_autoindex") else "auto",
-                        row[2],
-                        tuple(connection.execute(f"PRAGMA index_info('{row[1]}')").fetchall()),
-                    )
-                    for row in connection.execute(f"PRAGMA index_list({name})")
-                ),
-                connection.execute(f"PRAGMA foreign_key_list({name})").fetchall(),
-            )
-            for name in names
-        }
-
-
-def test_migrations_and_a_fresh_database_have_one_schema(tmp_path, store):
-    store.hosts.all()
-    migrated = tmp_path / "migrated.sqlite"
-    migrate.upgrade(migrated)
-
-    assert shape(migrated) == shape(store.database.file)
-    assert revision(migrated) == revision(store.database.file) == tables.REVISION
-
-
-def test_the_file_is_for_its_owner_only_and_in_wal(store):
-    store.hosts.all()
-
-    assert stat.S_IMODE(store.database.file.stat().st_mode) == 0o600
-    with closing(sqlite3.connect(store.database.file)) as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-
-def test_a_newer_schema_is_refused(store):
-    store.hosts.all()
-    store.close()
-    with closing(sqlite3.connect(store.database.file)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-
-    with pytest.raises(DeploydError) as caught:
-        store.hosts.all()
-    assert caught.value.code == "store-newer"
-
-
-def test_a_file_that_is_no_database_is_told(paths):
-    paths.database.write_bytes(b"something else entirely" * 100)
-
-    with pytest.raises(DeploydError) as caught:
-        Store(paths).hosts.all()
-    assert caught.value.code == "store-damaged"
-
-
-def test_a_rolled_back_write_leaves_nothing_not_even_a_table(store):
-    """Pysqlite by itself commits DDL before the transaction ends."""
-
-    def write():
-        with store.database.write() as connection:
-            connection.execute(sa.text("CREATE TABLE half (x)"))
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        write()
-    assert "half" not in shape(store.database.file)
-
-
-def test_migrating_keeps_the_child_rows(store):
-    """A batch migration drops and remakes the parent table: with foreign keys on, the children would go with it."""
-    rollout = add_rollout(store)
-    store.events.add([StoredEvent(rollout=rollout, seq=1, time=now(), event="warning", fields={})])
-    store.close()
-    engine = connect(store.database.file, foreign_keys=False)
-    with engine.connect().execution_options(deployd_writes=True) as connection, connection.begin():
-        from alembic.migration import MigrationContext
-        from alembic.operations import Operations
-
-        operations = Operations(MigrationContext.configure(connection))
-        with operations.batch_alter_table("rollouts", recreate="always") as batch:
-            batch.add_column(sa.Column("extra", sa.Text()))
-        assert connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall() == []
-    engine.dispose()
-
-    assert len(store.events.of(rollout)) == 1
-
-
-def test_two_processes_make_the_file_at_once(paths):
-    stores = [Store(paths) for _ in range(6)]
+def test_several_processes_make_the_tables_at_once(another):
+    stores = [another() for _ in range(6)]
     failures: list[BaseException] = []
 
     def use(store: Store) -> None:
@@ -214,14 +130,12 @@ def test_two_processes_make_the_file_at_once(paths):
         thread.start()
     for thread in threads:
         thread.join()
-    for store in stores:
-        store.close()
     assert failures == []
 
 
-def test_writers_in_several_connections_wait_for_each_other(store, paths):
+def test_writers_in_several_connections_wait_for_each_other(store, another):
     rollout = add_rollout(store)
-    others = [Store(paths) for _ in range(4)]
+    others = [another() for _ in range(4)]
 
     def write(other: Store, base: int) -> None:
         for step in range(20):
@@ -235,8 +149,6 @@ def test_writers_in_several_connections_wait_for_each_other(store, paths):
         thread.start()
     for thread in threads:
         thread.join()
-    for other in others:
-        other.close()
     assert len(store.events.of(rollout)) == 80
 
 
@@ -290,16 +202,15 @@ def test_rollouts_keep_the_order_in_which_they_were_asked_for(store):
     assert store.rollouts.get(first).error == {"code": "x"}
 
 
-def test_a_stop_request_is_seen_by_the_owner_and_refused_at_the_end(store, paths):
+def test_a_stop_request_is_seen_by_the_owner_and_refused_at_the_end(store, another):
     rollout, successor = add_rollout(store), RolloutId.new()
-    other = Store(paths)
+    other = another()
 
     assert other.rollouts.ask_to_stop(rollout, who="bob", superseded_by=successor)
     asked = store.rollouts.stop_request(rollout)
     assert (asked.cancelled_by, asked.superseded_by) == ("bob", successor)
     store.rollouts.finish(rollout, state="superseded", outcome="superseded", result={}, error=None)
     assert not other.rollouts.ask_to_stop(rollout, who="bob")
-    other.close()
 
 
 def test_variables_are_encrypted_and_told_apart(store, paths):
@@ -337,16 +248,16 @@ def test_a_variable_moved_to_another_row_does_not_open(store):
     assert caught.value.code == "value-damaged"
 
 
-def test_another_key_file_is_told_as_such(store, paths):
+def test_another_key_file_is_told_as_such(store, paths, another):
     store.variables.put(APP, PRODUCTION, "KEY", Secret("a"), build=False, who="ada")
     paths.key.write_text("ab" * 32)
 
     with pytest.raises(DeploydError) as caught:
-        Store(paths).variables.reveal(APP, PRODUCTION)
+        another().variables.reveal(APP, PRODUCTION)
     assert caught.value.code == "key-wrong"
     paths.key.chmod(0o644)
     with pytest.raises(DeploydError) as caught:
-        Store(paths).variables.reveal(APP, PRODUCTION)
+        another().variables.reveal(APP, PRODUCTION)
     assert caught.value.code == "key-open"
 
 

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -26,7 +27,7 @@ from deployd.domain.options import Approval, Options, Waves
 from deployd.domain.stages import BuildOutput, BuildPlan, FileSet, SourceRequest, SourceTree
 from deployd.errors import DeploydError
 from deployd.paths import StatePaths
-from deployd.rollouts import checkout, making, perform, shipping, verifying
+from deployd.rollouts import checkout, making, perform, sharing, verifying
 from deployd.rollouts.testing import FolderPool
 from deployd.rollouts.wishes import ReleaseWish, RollbackWish
 from deployd.stages import verify
@@ -49,6 +50,10 @@ class Stages:
             root=str(into), app_dir=str(into), tree_hash=request.ref,
             commit=_commit(request.ref), branch="main", ref=request.ref, subject="s", author="a", dirty=False,
         )  # fmt: skip
+
+    @staticmethod
+    def remove(folder):
+        shutil.rmtree(folder, ignore_errors=True)
 
     @staticmethod
     def plan(tree, _options, **_):
@@ -127,8 +132,8 @@ def stand_in() -> None:
     for name in ("build_stage", "trace_stage", "package_stage", "runtimes"):
         setattr(making, name, Stages)
     checkout.source_stage = Stages
-    shipping.package = Stages
-    verifying.package_stage, verifying.verify_stage = Stages, Verification
+    sharing.package = Stages
+    verifying.verify_stage = Verification
 
 
 def wish_of(hosts, arguments):

@@ -11,7 +11,7 @@ import pytest
 from deployd.domain.options import Options, Waves
 from deployd.domain.stages import SourceRequest
 from deployd.paths import StatePaths
-from deployd.rollouts import checkout, making, perform, settle, shipping, turnback, verifying
+from deployd.rollouts import checkout, making, perform, settle, sharing, turnback, verifying
 from deployd.rollouts.testing import FolderHost, FolderPool, folder_host
 from deployd.rollouts.wishes import PromoteWish, ReleaseWish, RollbackWish
 from deployd.rollouts.workshop import Workshop
@@ -115,8 +115,7 @@ def _quick(monkeypatch):
     for name in ("build_stage", "trace_stage", "package_stage", "runtimes"):
         monkeypatch.setattr(making, name, DRIVE.Stages)
     monkeypatch.setattr(checkout, "source_stage", DRIVE.Stages)
-    monkeypatch.setattr(shipping, "package", DRIVE.Stages)
-    monkeypatch.setattr(verifying, "package_stage", DRIVE.Stages)
+    monkeypatch.setattr(sharing, "package", DRIVE.Stages)
     monkeypatch.setattr(verifying, "verify_stage", DRIVE.Verification)
     monkeypatch.setattr(turnback, "_AGAIN_AFTER", 0.01)
 

@@ -60,11 +60,7 @@ def upgrade() -> None:
         sa.Column("details", sa.JSON()),
     )
     op.create_index("audit_by_app", "audit", ["app", "id"])
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER audit_no_{verb.lower()} BEFORE {verb} ON audit "
-            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
-        )
+    _keep_audit()
     op.create_table(
         "tokens",
         sa.Column("id", sa.Text(), primary_key=True),
@@ -78,3 +74,22 @@ def upgrade() -> None:
         sa.Column("revoked", sa.Text()),
         sa.Column("used", sa.Text()),
     )
+
+
+def _keep_audit() -> None:
+    """Rows of the audit log are only added."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION audit_stays() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$"
+        )
+        op.execute(
+            "CREATE TRIGGER audit_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+            "FOR EACH STATEMENT EXECUTE FUNCTION audit_stays()"
+        )
+        return
+    for verb in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER audit_no_{verb.lower()} BEFORE {verb} ON audit "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        )

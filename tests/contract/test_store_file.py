@@ -1,0 +1,123 @@
+"""The store's SQLite file: its mode, its schema, its migrations, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from contextlib import closing
+
+import pytest
+import sqlalchemy as sa
+
+from deployd.errors import DeploydError
+from deployd.paths import StatePaths
+from deployd.store import Store, migrate, tables
+from deployd.store.database import connect, revision
+from deployd.store.events import StoredEvent
+from deployd.store.moments import now
+from tests.contract.test_store import add_rollout
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return StatePaths(tmp_path / "state").make()
+
+
+@pytest.fixture
+def store(paths):
+    made = Store(paths)
+    yield made
+    made.close()
+
+
+def shape(file) -> dict[str, object]:
+    """Tables, columns, indexes and foreign keys, without how they were written."""
+    with closing(sqlite3.connect(file)) as connection:
+        names = [
+            row[0]
+            for row in connection.execute("SELECT name FROM sqlite_master WHERE type='table' ORDER BY name")
+            if not row[0].startswith("sqlite_")
+        ]
+        return {
+            name: (
+                connection.execute(f"PRAGMA table_info({name})").fetchall(),
+                sorted(
+                    (
+                        row[1] if not row[1].startswith("sqlite_autoindex") else "auto",
+                        row[2],
+                        tuple(connection.execute(f"PRAGMA index_info('{row[1]}')").fetchall()),
+                    )
+                    for row in connection.execute(f"PRAGMA index_list({name})")
+                ),
+                connection.execute(f"PRAGMA foreign_key_list({name})").fetchall(),
+            )
+            for name in names
+        }
+
+
+def test_migrations_and_a_fresh_database_have_one_schema(tmp_path, store):
+    store.hosts.all()
+    migrated = tmp_path / "migrated.sqlite"
+    migrate.upgrade(migrated)
+
+    assert shape(migrated) == shape(store.database.file)
+    assert revision(migrated) == revision(store.database.file) == tables.REVISION
+
+
+def test_the_file_is_for_its_owner_only_and_in_wal(store):
+    store.hosts.all()
+
+    assert stat.S_IMODE(store.database.file.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(store.database.file)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_newer_schema_is_refused(store):
+    store.hosts.all()
+    store.close()
+    with closing(sqlite3.connect(store.database.file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(DeploydError) as caught:
+        store.hosts.all()
+    assert caught.value.code == "store-newer"
+
+
+def test_a_file_that_is_no_database_is_told(paths):
+    paths.database.write_bytes(b"something else entirely" * 100)
+
+    with pytest.raises(DeploydError) as caught:
+        Store(paths).hosts.all()
+    assert caught.value.code == "store-damaged"
+
+
+def test_a_rolled_back_write_leaves_nothing_not_even_a_table(store):
+    """Pysqlite by itself commits DDL before the transaction ends."""
+
+    def write():
+        with store.database.write() as connection:
+            connection.execute(sa.text("CREATE TABLE half (x)"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
+    assert "half" not in shape(store.database.file)
+
+
+def test_migrating_keeps_the_child_rows(store):
+    """A batch migration drops and remakes the parent table: with foreign keys on, the children would go with it."""
+    rollout = add_rollout(store)
+    store.events.add([StoredEvent(rollout=rollout, seq=1, time=now(), event="warning", fields={})])
+    store.close()
+    engine = connect(store.database.file, foreign_keys=False)
+    with engine.connect().execution_options(deployd_writes=True) as connection, connection.begin():
+        from alembic.migration import MigrationContext
+        from alembic.operations import Operations
+
+        operations = Operations(MigrationContext.configure(connection))
+        with operations.batch_alter_table("rollouts", recreate="always") as batch:
+            batch.add_column(sa.Column("extra", sa.Text()))
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall() == []
+    engine.dispose()
+
+    assert len(store.events.of(rollout)) == 1
