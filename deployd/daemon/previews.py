@@ -245,7 +245,8 @@ class Reconciler:
             if preview.state == "ready" and preview.release is not None:
                 remove(daemon, preview, but=preview.release)
             elif preview.state == "closed" and remove(daemon, preview):
-                daemon.store.previews.change(preview.app, preview.number, state="gone")
+                if not daemon.store.previews.change(preview.app, preview.number, state="gone", only="closed"):
+                    continue  # it was opened again in the meantime
                 self._log.info("preview_removed", app=preview.app, number=preview.number, release=preview.release)
                 self._say_gone(daemon, preview)
 

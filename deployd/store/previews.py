@@ -75,10 +75,12 @@ class Previews:
         assert found is not None  # noqa: S101 - it was written above
         return found
 
-    def change(self, app: AppName, number: int, **fields: Any) -> bool:
-        """Change `state`, `approved`, `rollout`, `release`, `address` or `comment`."""
+    def change(self, app: AppName, number: int, *, only: PreviewState | None = None, **fields: Any) -> bool:
+        """Change `state`, `approved`, `rollout`, `release`, `address`, `comment`; with `only`, if that is its state."""
         values = {key: None if value is None else str(value) for key, value in fields.items()}
         statement = sa.update(table).where(table.c.app == str(app), table.c.number == number)
+        if only is not None:
+            statement = statement.where(table.c.state == only)
         with self._database.write() as connection:
             return bool(connection.execute(statement.values(**values)).rowcount)
 
