@@ -92,6 +92,8 @@ def _base(folder: Path) -> str:
         if (folder / named).is_file():
             return ""
         parts = named.split("/")
+        if not named.endswith((".js", ".mjs", ".css")):
+            continue  # an image may well be another server's
         cut = next((n for n in range(1, len(parts)) if (folder / "/".join(parts[n:])).is_file()), None)
         if cut:
             found.add("/".join(parts[:cut]))

@@ -126,6 +126,7 @@ def test_a_build_that_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
         ({"build/index.html": "", "build/200.html": ""}, {}, StaticSite(folder="build", fallback="200.html")),
         ({"dist/index.html": '<script src="/docs/assets/a.js">', "dist/assets/a.js": "", "dist/404.html": ""}, {},
          StaticSite(folder="dist", not_found="docs/404.html")),
+        ({"dist/index.html": '<img src="/api/a.png"><script src="/gone.js">', "dist/a.png": ""}, {}, StaticSite(folder="dist")),
         ({"dist/index.html": '<script src="/assets/a.js">', "dist/assets/a.js": ""}, {}, StaticSite(folder="dist")),
         ({"made/index.html": "", "package.json": '{"scripts": {"build": "x", "start": "serve -s -l $PORT made"}}'}, {},
          StaticSite(folder="made", fallback="index.html")),
