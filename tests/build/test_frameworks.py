@@ -68,6 +68,15 @@ def test_next_with_pages_and_no_config(bench: Workbench, pages: Made, tmp_path: 
     assert build.build_id(taken) == pages.plan.build_id
     files = trace.trace(taken, tools=bench.state / "tools")
     assert [file.path for file in files.files] == [file.path for file in pages.files.files]
+    # and without node_modules: the standalone tree that CI's build left holds what the server needs
+    (Path(taken.app_dir) / "node_modules").rename(tmp_path / "node_modules")
+    alone = trace.trace(build.take(tree, plan), tools=bench.state / "tools")
+    assert [file.path for file in alone.files] == [file.path for file in files.files]
+    shutil.rmtree(Path(taken.app_dir) / ".next" / "standalone")
+    with pytest.raises(BuildError) as caught:
+        build.take(tree, plan)
+    assert caught.value.code == "prebuilt-incomplete"
+    (tmp_path / "node_modules").rename(Path(taken.app_dir) / "node_modules")
     shutil.rmtree(Path(taken.app_dir) / ".next")
     with pytest.raises(BuildError) as caught:
         build.take(tree, plan)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from deployd.domain.ids import BuildId
 from deployd.domain.stages import BuildOutput
 from deployd.errors import BuildError
-from deployd.stages.build import nextapp, outcome
+from deployd.stages.build import nextapp, nextoutput, outcome
 from deployd.stages.build.left import read_json
 
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ def take(tree: SourceTree, plan: BuildPlan) -> BuildOutput:
     """
     app_dir, root = Path(tree.app_dir), Path(tree.root)
     if plan.framework == "nextjs":
-        version = nextapp.installed(app_dir, root)
+        version = nextapp.installed(app_dir, root) or _in_standalone(app_dir, root, plan)
         if version is None:
             raise BuildError(
                 "node_modules has no `next`: the folder was built elsewhere and its packages did not come along",
                 code="prebuilt-incomplete",
-                fix="bring node_modules along with what the build wrote, or run `npm ci` there first",
+                fix="bring node_modules along with what the build wrote, or run `npm ci` there first; or let CI build "
+                "with NEXT_PRIVATE_STANDALONE=1, which puts what the server needs into .next/standalone",
             )
         nextapp.check(version)
     left = outcome.find(plan, app_dir=app_dir, root=root, log=app_dir)
@@ -36,6 +37,16 @@ def take(tree: SourceTree, plan: BuildPlan) -> BuildOutput:
     return BuildOutput(
         root=tree.root, app_dir=tree.app_dir, plan=plan, built=built, log="", seconds=0.0, **left.fields()
     )
+
+
+def _in_standalone(app_dir: Path, root: Path, plan: BuildPlan) -> tuple[int, ...] | None:
+    """The version of the Next.js in the build's own tree of what its server needs, which stands for node_modules."""
+    dist = nextoutput.dist_of(app_dir, root=root, named=plan.output)
+    if dist is None or plan.entry or nextoutput.own_server(app_dir):
+        return None
+    place = str(read_json(dist / "required-server-files.json").get("relativeAppDir") or "").strip("/")
+    top = dist / "standalone"
+    return nextapp.installed(top / place, top) if (top / place / "server.js").is_file() else None
 
 
 def build_id(output: BuildOutput) -> BuildId | None:

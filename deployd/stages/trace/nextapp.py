@@ -72,7 +72,11 @@ def read(output: BuildOutput, *, root: str | None = None) -> NextApp:
         place="" if place == "." else place,
         built_place=built_place,
         config=required.get("config") or {},
-        major=_major(app_dir, root=top, planned=output.plan.framework_version),
+        major=_major(
+            (app_dir, top),
+            (app_dir / folder / "standalone" / built_place, app_dir / folder / "standalone"),
+            planned=output.plan.framework_version,
+        ),
     )
 
 
@@ -93,8 +97,10 @@ def join(place: str, path: str) -> str:
     return f"{place}/{path}" if place else path
 
 
-def _major(app_dir: Path, *, root: Path, planned: str | None) -> int:
-    package = programs.of_app("next", app_dir=app_dir, root=root)
+def _major(*places: tuple[Path, Path], planned: str | None) -> int:
+    """Of the Next.js that is installed in one of `places` (an app's folder, and the root above it)."""
+    found = (programs.of_app("next", app_dir=app_dir, root=root) for app_dir, root in places)
+    package = next((one for one in found if one), None)
     told = str(manifests.read(package / "package.json").get("version") or "") if package else ""
     digits = (told or (planned or "")).lstrip("^~>=v ").partition(".")[0]
     return int(digits) if digits.isdigit() else 0
