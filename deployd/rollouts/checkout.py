@@ -16,6 +16,7 @@ from deployd.errors import DeploydError, SourceError
 from deployd.rollouts import values
 from deployd.rollouts.wishes import ReleaseWish
 from deployd.stages import source as source_stage
+from deployd.stages.source import remove
 
 if TYPE_CHECKING:
     from deployd.domain.stages import SourceTree
@@ -61,7 +62,7 @@ def clear(rollout: Rollout) -> Path:
         for pid in _processes_in(folder):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        source_stage.remove(folder)
+        remove(folder)
     return folder
 
 
