@@ -145,9 +145,11 @@ def _of_habits(
 def _is_server(package: dict[str, Any], app_dir: Path, *, known: str | None, maker: str | None) -> bool:
     if startscript.entry(package, app_dir) or startscript.command(package, "fastify"):
         return True
-    if maker:
-        return False
-    if (known and known not in _WEAK) or any((app_dir / name).is_file() for name in _SERVER_FILES):
+    has_file = any((app_dir / name).is_file() for name in _SERVER_FILES)
+    strong = known if known not in _WEAK else None
+    if maker:  # pages, unless a server of the app's own stands beside them
+        return has_file and strong in (package.get("dependencies") or ())
+    if strong or has_file:
         return True
     if has_pages(app_dir):
         return False

@@ -13,7 +13,7 @@ from deployd.stages.build.scriptwords import Command, commands
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STARTS = ("start", "start:prod", "start:production", "prod", "serve", "server", "start:server")
+STARTS = ("start", "start:prod", "start:production", "prod", "serve", "server", "start:server", "preview")
 _RUNNERS = {"node", "nodejs", "ts-node", "tsx", "nodemon", "bun", "pm2-runtime", "ts-node-esm", "node-dev"}
 _WITH_VALUE = {
     "-r", "--require", "--import", "--loader", "--experimental-loader", "--env-file", "-C", "--conditions", "-P",
