@@ -81,7 +81,7 @@ def _rollback(world: World, *, say: Callable[[str], None], rounds: int) -> None:
 
 def _push(world: World, port: int, *, say: Callable[[str], None], rounds: int) -> None:
     world.run("app", "add", world.name, "--repository", str(world.app))
-    secret = world.run("hook", "rotate", world.name, "--json").document["secret"]
+    secret = world.run("hook", "rotate", world.name, "--yes", "--json").document["secret"]
     world.run("unpin", check=None)
     times = []
     for number in range(rounds + 1):

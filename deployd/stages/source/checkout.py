@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from dataclasses import replace
@@ -16,8 +15,6 @@ from deployd.stages.source import commitonly, git, large, mirror, working
 
 if TYPE_CHECKING:
     import threading
-
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 def checkout(
@@ -41,7 +38,9 @@ def checkout(
     if git.is_local(request.repository):
         tree = _local(request, mirrors=mirrors, into=into, report=report, cancel=cancel)
     else:
-        found = mirror.fetch(request.repository, mirrors=mirrors, cancel=cancel)
+        found = mirror.kept(request.repository, request.ref, mirrors=mirrors) or mirror.fetch(
+            request.repository, mirrors=mirrors, cancel=cancel
+        )
         commit = mirror.resolve(found, request.ref)
         tree = _commit(
             found, commit, request=request, branch=_branch(found.git_dir, request.ref), into=into, cancel=cancel
@@ -79,7 +78,9 @@ def _local(
         )
     if changed and not request.dirty:
         report(Event.WORK_NOT_SHIPPED, files=list(changed))
-    found = mirror.fetch(str(top), mirrors=mirrors, wanted=commit, cancel=cancel)
+    found = mirror.kept(str(top), commit, mirrors=mirrors) or mirror.fetch(
+        str(top), mirrors=mirrors, wanted=commit, cancel=cancel
+    )
     return _commit(found, commit, request=request, branch=_branch_here(top, request.ref), into=into, cancel=cancel)
 
 
@@ -164,7 +165,9 @@ def _submodule(
             fix="give the submodule an https or ssh address; this machine's own files are not for repositories to read",
         )
     try:
-        inner = mirror.fetch(address, mirrors=mirrors, wanted=commit, cancel=cancel)
+        inner = mirror.kept(address, commit, mirrors=mirrors) or mirror.fetch(
+            address, mirrors=mirrors, wanted=commit, cancel=cancel
+        )
     except (SourceError, CommandError) as error:
         raise SourceError(
             f"the submodule {path} could not be had: {error.what}",
@@ -217,7 +220,7 @@ def _described(commit: str, *, git_dir: Path | None = None, cwd: Path | None = N
 def _branch(git_dir: Path, ref: str) -> str | None:
     if mirror.commit_of(f"refs/heads/{ref}", git_dir=git_dir):
         return ref
-    if not _COMMIT.fullmatch(ref):
+    if not mirror.COMMIT.fullmatch(ref):
         return None
     heads = git.run("for-each-ref", f"--points-at={ref}", "--format=%(refname:short)", "refs/heads", git_dir=git_dir)
     names = heads.text.split()

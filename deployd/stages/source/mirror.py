@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")  # whole, as git names it
 HEAD = "refs/deployd/HEAD"  # what the far side's HEAD was
 
 
@@ -38,16 +40,27 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def kept(repository: str, commit: str, *, mirrors: Path) -> Mirror | None:
+    """The mirror, if it has that full commit already: a commit never changes, so nothing need be fetched for it."""
+    if not COMMIT.fullmatch(commit):
+        return None
+    mirror = _mirror(git.checked_repository(repository), mirrors)
+    return mirror if (mirror.git_dir / "HEAD").exists() and has(mirror, commit) else None
+
+
+def _mirror(repository: str, mirrors: Path) -> Mirror:
+    name = hashlib.sha256(repository.encode(errors="surrogateescape")).hexdigest()[:24]
+    return Mirror(mirrors.absolute() / f"{name}.git", repository)
+
+
 def fetch(
     repository: str, *, mirrors: Path, wanted: str | None = None, cancel: threading.Event | None = None
 ) -> Mirror:
     """Bring a repository's mirror up to date; `wanted` is a commit that must be in it. Raises SourceError."""
     repository = git.checked_repository(repository)
-    mirrors = mirrors.absolute()
-    name = hashlib.sha256(repository.encode(errors="surrogateescape")).hexdigest()[:24]
-    mirror = Mirror(mirrors / f"{name}.git", repository)
+    mirror = _mirror(repository, mirrors)
     mirrors.mkdir(parents=True, exist_ok=True)
-    with _locked(mirrors / f"{name}.lock"):
+    with _locked(mirror.git_dir.with_suffix(".lock")):
         if not (mirror.git_dir / "HEAD").exists():
             git.run("init", "--quiet", "--bare", "--", str(mirror.git_dir))
         try:

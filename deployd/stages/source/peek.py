@@ -32,8 +32,12 @@ def peek(
     wanted: str | None = None,
     cancel: threading.Event | None = None,
 ) -> Peek:
-    """Fetch the mirror and read `path` (from the top) of `ref`, or of the commit `wanted`; raises SourceError."""
-    found = mirror.fetch(repository, mirrors=mirrors, cancel=cancel)
+    """Read `path` (from the top) of `ref`, or of the commit `wanted`; raises SourceError.
+
+    The mirror is fetched before, unless it has `wanted` already.
+    """
+    found = mirror.kept(repository, wanted, mirrors=mirrors) if wanted else None
+    found = found or mirror.fetch(repository, mirrors=mirrors, cancel=cancel)
     if wanted and not mirror.has(found, wanted):
         found = _fetch_commit(repository, wanted, mirrors=mirrors, cancel=cancel)
     commit = mirror.resolve(found, wanted or ref)
