@@ -12,6 +12,7 @@ from deployd.cli.render import clean
 from deployd.cli.status import ago
 from deployd.cli.verbs import Noun
 from deployd.domain.ids import AppName
+from deployd.errors import UsageError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 hooks = Noun("hook", "Webhooks: a push to GitHub, GitLab, Bitbucket, Gitea or Forgejo starts a release")
 
+_SHORTEST = 16
 _App = Annotated[str, typer.Argument(metavar="APP", help="The app's name.")]
 _WHERE = (
     ("GitHub", "Settings, Webhooks, Add: content type application/json; events: pushes, pull requests"),
@@ -50,6 +52,12 @@ def rotate(
     """Make a new secret (or take the forge's own); deliveries that are signed with the old one are refused then."""
     name = parse_id(AppName.parse, app, flag="APP")
     secret = read_secret(cli, stdin=True, asks="", flag="--secret-stdin") if secret_stdin else None
+    if secret is not None and len(secret.reveal()) < _SHORTEST:
+        raise UsageError(
+            f"this secret has less than {_SHORTEST} characters",
+            code="hook-secret-short",
+            fix="let the forge make a longer one, or leave out --secret-stdin and take deployd's",
+        )
     if secret is None:
         cli.confirm(f"Deliveries for {app} are refused until the forge has the new secret. Go on?")
     _tell(cli, cli.daemon.pushes.hook(name, rotate=True, secret=secret))

@@ -35,12 +35,14 @@ def add(
         text = cli.out.stdin.read() if file == "-" else Path(file).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read", code="file-unreadable", fix="name a .pub file, or -") from error
+    if not text.strip():
+        raise UsageError(f"{file} is empty", code="key-invalid", fix="give the .pub file of an ed25519 key")
     apps = [parse_id(AppName.parse, one, flag="--app") for one in app or ()]
     made = cli.daemon.pushes.add_key(name, text.strip().partition("\n")[0], apps=apps)
     where = ", ".join(made["apps"]) or "every app"
     cli.out.result(made, f"{name} ({made['fingerprint']}) may push to {where}")
     if not cli.options.json:
-        cli.out.note(f"sshd reads it from {made['file']}: docs/pushes.md has the two lines for sshd_config")
+        cli.out.note(f"sshd must read {made['file']}: `deployd install` tells it, docs/pushes.md has the lines")
 
 
 @keys.verb("list", example="deployd key list")

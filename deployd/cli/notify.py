@@ -11,7 +11,8 @@ from deployd.cli.forge import read_secret
 from deployd.cli.status import ago
 from deployd.cli.verbs import Noun
 from deployd.domain.ids import AppName
-from deployd.errors import DeploydError
+from deployd.errors import DeploydError, UsageError
+from deployd.notify import MOMENTS
 
 if TYPE_CHECKING:
     from deployd.cli.context import Cli
@@ -41,6 +42,9 @@ def add(
     """Tell a service, by its address as apprise has them (slack://..., mailtos://...). It is kept encrypted."""
     address = read_secret(cli, stdin=url_stdin, asks="Address: ", flag="--url-stdin")
     owner = parse_id(AppName.parse, app, flag="--app") if app else None
+    for one in event or ():
+        if one not in MOMENTS:
+            raise UsageError(f"--event is {one!r}", code="usage", fix=f"choose among {', '.join(MOMENTS)}")
     made = cli.daemon.pushes.add_target(name, address, app=owner, events=event or ())
     cli.out.result(made, f"{name} ({made['service']}) is told of {', '.join(made['events'])}")
     cli.out.next(f"deployd notify test {name}")
