@@ -36,11 +36,13 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Start": {
         "init": _entry("init:init", "Detect the framework and write a commented deployd.toml"),
         "host": _entry("host:hosts", "Servers: add, list, check, bootstrap, remove, ssh"),
+        "domain": _entry("domain:domains", "The app's names: list, check, renew certificates"),
         "env": _entry("env:variables", "Variables of an environment: set, import, pull, list, unset"),
         "lab": _entry("lab:lab", "Disposable servers on this machine, to try deployd on"),
     },
     "Release": {
         "release": _entry("release:release", "Bring a commit live"),
+        "canary": _entry("canary:canary", "Give some visitors a prepared release"),
         "rollback": _entry("rollback:rollback", "Go back to the last good release, or to a named one"),
         "promote": _entry("promote:promote", "Bring a release live in another environment"),
         "resume": _entry("rollouts:resume", "Finish what was interrupted"),

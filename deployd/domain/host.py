@@ -58,4 +58,5 @@ class Facts:
     apps: tuple[HostedApp, ...] = ()
     web_running: bool | None = None
     port_80: str | None = None
+    port_443: str | None = None
     incoming: int = 0

@@ -72,6 +72,7 @@ def _check(host: Host, pool: Pool) -> Iterator[Finding]:
         yield from look(facts, finding, bootstrap)
     yield _clock(skew, finding)
     yield from _locks(helper, facts, finding)
+    yield from _certificates(helper, facts, finding)
 
 
 def _versions(facts: Facts, finding: Callable[..., Finding], bootstrap: str) -> Iterator[Finding]:
@@ -105,12 +106,13 @@ def _web(facts: Facts, finding: Callable[..., Finding], bootstrap: str) -> Itera
         yield finding(
             "error", "the web server does not run", "see `journalctl -u deployd-web` there, then " + bootstrap
         )
-    if facts.port_80 is not None and facts.port_80 != "deployd":
-        yield finding(
-            "error",
-            f"port 80 is not the web server's: {facts.port_80}",
-            "stop what has it (`ss -ltnp` there names it), then " + bootstrap,
-        )
+    for port, holder in ((80, facts.port_80), (443, facts.port_443)):
+        if holder is not None and holder != "deployd":
+            yield finding(
+                "error",
+                f"port {port} is not the web server's: {holder}",
+                "stop what has it (`ss -ltnp` there names it), then " + bootstrap,
+            )
 
 
 def _room(facts: Facts, finding: Callable[..., Finding], _bootstrap: str) -> Iterator[Finding]:
@@ -155,6 +157,27 @@ def _locks(helper: Helper, facts: Facts, finding: Callable[..., Finding]) -> Ite
             )
         else:
             yield finding("ok", f"{one.app} {one.environment}: live {live}")
+
+
+def _certificates(helper: Helper, facts: Facts, finding: Callable[..., Finding]) -> Iterator[Finding]:
+    """What the web server shows for each name of each app, and until when it is good."""
+    from deployd.certificates import judging, reading
+    from deployd.domain.ids import AppName, EnvironmentName
+
+    for one in facts.apps:
+        try:
+            names = helper.served(AppName.parse(one.app), EnvironmentName.parse(one.environment))
+        except HostError:
+            continue  # a helper of an earlier version; that is told above
+        for shown in names:
+            if shown.certificate is None:
+                what = f"{shown.name} ({one.app} {one.environment}): no certificate: {shown.error}"
+                yield finding("error", what, "see `deployd domain check`, and `journalctl -u deployd-web` there")
+                continue
+            found = reading.read_der(shown.certificate)
+            for told in judging.judge_certificate(shown.name, None, found, run=None, now=time.time()):
+                fix = "see `deployd domain check`" if told.level != "ok" else None
+                yield finding(told.level, f"{shown.name} ({one.app} {one.environment}): {told.what}", fix)
 
 
 def _pinned_web() -> str:

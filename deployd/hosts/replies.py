@@ -44,6 +44,7 @@ def facts(data: Json) -> Facts:
         python=str(data.get("python") or ""),
         web_running=data.get("web_running"),
         port_80=data.get("port_80"),
+        port_443=data.get("port_443"),
         incoming=int(data.get("incoming") or 0),
         apps=tuple(
             HostedApp(app=one["app"], environment=one["environment"], current=one["current"])
@@ -247,6 +248,19 @@ class Maintenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A release that so many of a hundred visitors get instead of the current one."""
+
+    release: ReleaseId
+    percent: float
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """The `canary` of `status`."""
+        return cls(release=ReleaseId.parse(data["release"]), percent=float(data["percent"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppStatus:
     """An app in an environment on one host. `since` is when the current release went live, in epoch seconds."""
 
@@ -258,6 +272,7 @@ class AppStatus:
     lock: Holder
     disk_free: int
     maintenance: Maintenance | None = None
+    canary: Canary | None = None
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
@@ -270,6 +285,7 @@ class AppStatus:
             releases=tuple(HostedRelease.from_json(one) for one in data["releases"]),
             lock=Holder.from_json(data.get("lock") or {"held": False}),
             maintenance=Maintenance.from_json(data["maintenance"]) if data.get("maintenance") else None,
+            canary=Canary.from_json(data["canary"]) if data.get("canary") else None,
             disk_free=int(data.get("disk_free") or 0),
         )
 

@@ -114,6 +114,12 @@ def bring(rollout: Rollout, run: Run) -> None:
     raise_first(rollout.pool.each(rollout.hosts, give), live="unchanged")
 
 
+def check_own(run: Run) -> None:
+    """See that an operator's own certificate is of use. Raises ConfigError or CertificateError."""
+    if isinstance(run.tls, tuple) and sites.way_of(run) == "files":
+        own_files(run, now=time.time())
+
+
 def site_of(app: AppName, environment: EnvironmentName, hosts: Sequence[HostName], run: Run) -> Site:
     """What these options ask an authority for."""
     root = read_file(run.acme_ca_root, "acme_ca_root") if run.acme_ca_root else None

@@ -46,6 +46,9 @@ class AnyEvent(threading.Event):
 
 def check(rollout: Rollout) -> Json:
     """Ask each host what it is, before anything is built for it. Returns the CPU and libc that the fleet has."""
+    from deployd.rollouts import certifying
+
+    certifying.check_own(rollout.options.run)
     facts = each(rollout, lambda helper, _stop: helper.facts())
     for name in facts:
         rollout.report(Event.HOST_CONNECTED, host=name)
@@ -68,6 +71,11 @@ def check(rollout: Rollout) -> Json:
                 live="unchanged",
                 fix=f"run `deployd host bootstrap {name}`",
             )
+    # a name or a port that another app has is told before anything is built
+    each(
+        rollout,
+        lambda helper, _stop: helper.configure(rollout.app, rollout.environment, run=rollout.options.run, check=True),
+    )
     cpu, libc = next(iter(kinds))
     return {"cpu": cpu, "libc": libc, "libc_version": _oldest([found.libc_version for found in facts.values()])}
 

@@ -82,7 +82,7 @@ def test_no_activate_leaves_it_prepared(fleet_of_three):
     assert fleet.last().state == State.PREPARED
 
 
-@pytest.mark.parametrize("verb", ["begin", "seal", "configure", "env", "start", "probe"])
+@pytest.mark.parametrize("verb", ["begin", "seal", "env", "start", "probe"])
 def test_a_failure_while_preparing_changes_nothing_and_leaves_nothing(fleet_of_three, verb):
     fleet = fleet_of_three
     first = fleet.release("one")
@@ -99,6 +99,21 @@ def test_a_failure_while_preparing_changes_nothing_and_leaves_nothing(fleet_of_t
     assert "discard" in fleet.calls("web1")
     assert fleet.last().state == State.FAILED
     assert fleet.store.releases.of(fleet.app, fleet.environment)[0].state is ReleaseState.FAILED
+
+
+def test_a_host_that_refuses_the_configuration_is_told_before_anything_is_built(fleet_of_three):
+    """A domain that another app has there, for example."""
+    fleet = fleet_of_three
+    first = fleet.release("one")
+    fleet.make("web2", "fail-configure", "domain-taken")
+
+    with pytest.raises(HostError) as caught:
+        fleet.release("two")
+
+    fleet.assert_live(first.release)
+    assert (caught.value.code, caught.value.host) == ("domain-taken", "web2")
+    assert len(fleet.store.releases.of(fleet.app, fleet.environment)) == 1
+    assert fleet.calls("web1")[-2:] == ["facts", "configure"]
 
 
 def test_a_host_that_is_down_is_told_before_anything_is_built(fleet_of_three):
