@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 
 _TROUBLE = re.compile(r"error|unhandled|failed|warn|\u2a2f|EACCES|EROFS|ENOENT", re.IGNORECASE)
 _FINE = re.compile(
-    r"Custom cache|experimental|For production Image Optimization|Experiments|NoFallbackError"
+    r"Custom cache|DEP0\d+|trace-deprecation|experimental|For production Image Optimization|Experiments|NoFallbackError"
     r"|sharp|middleware.*deprecated|AbortError|Invalid Server Actions request|forwarded Server Actions|ResponseAborted"
 )
 _SECRET = (b"never-travels-1", b"never-travels-2")
@@ -117,11 +115,7 @@ def visit(world: World, stranger: Stranger, *, port: int = 80) -> dict[str, str]
     """A stranger's app, from its files to its answers; what did not answer as it should, by path."""
     (world.app / "deployd.toml").unlink(missing_ok=True)
     stranger.write(world.app)
-    if stranger.manager == "yarn classic":
-        subprocess.run(["npx", "--yes", "yarn@1.22.22", "install", "--ignore-scripts"], cwd=world.app, check=True)
-        shutil.rmtree(world.app / "node_modules")
-    else:
-        Workbench(world.state).lock(world.app, manager=stranger.manager)
+    Workbench(world.state).lock(world.app, manager=stranger.manager)
     nextcells.commit(world.app)
     where = ("-C", stranger.folder) if stranger.folder else ()
     world.run("init", "--yes", "--name", world.name, "--hosts", world.hosts[0].name, *where)

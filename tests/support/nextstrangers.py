@@ -182,7 +182,9 @@ def worded(line: str = "15.5") -> Stranger:
     return Stranger(
         manager="pnpm",
         files={
-            "package.json": _package(line, tools=TYPES, **{"next-intl": "4.3.12"}),
+            "package.json": _package(
+                line, tools=TYPES, more={"pnpm": {"overrides": {"use-intl": "4.3.12"}}}, **{"next-intl": "4.3.12"}
+            ),
             "next.config.ts": """
 import createNextIntlPlugin from "next-intl/plugin";
 export default createNextIntlPlugin()({ trailingSlash: false });
@@ -334,9 +336,9 @@ Sentry.init({ dsn: "http://key@127.0.0.1:9/1", tracesSampleRate: 1 });
 
 
 def turbo() -> Stranger:
-    """What create-next-app 15.5 makes: `next build --turbopack`; with Yarn 1, a package outside of the bundle, an image."""
+    """What create-next-app 15.5 makes: `next build --turbopack`; a package outside of the bundle, an image."""
     return Stranger(
-        manager="yarn classic",
+        manager="pnpm",
         files={
             "package.json": _package(
                 "15.5",
