@@ -311,7 +311,7 @@ class Client:
         """Who is let in: maintenance, and links to previews."""
         from deployd.doors import Doors
 
-        return Doors(self._pool)
+        return Doors(self._pool, self.paths.make().root)
 
     @property
     def agenda(self) -> Agenda:

@@ -57,6 +57,9 @@ def release(
     message: Annotated[
         str | None, typer.Option("-m", "--message", metavar="TEXT", help="Why; kept with the release.")
     ] = None,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Bring the canary live for everybody: see `deployd canary`.")
+    ] = False,
     confirm_within: Annotated[
         str | None,
         typer.Option("--confirm-within", metavar="T", help="Go back by itself unless `deployd confirm` comes: 20m."),
@@ -70,6 +73,12 @@ def release(
     Uncommitted work is named and not shipped (--dirty ships it). Whatever fails before the flip has changed nothing;
     whatever fails after it flips every host back.
     """
+    if finish:
+        from deployd.cli.canary import finished
+
+        return finished(
+            cli, message=message, with_others=bool(ref or dirty or artifact or prebuilt or no_activate or plan)
+        )
     wish = _wish(
         cli,
         ref=ref,

@@ -9,6 +9,7 @@ import typer
 from deployd.cli import running
 from deployd.cli.outcome import conclude
 from deployd.cli.verbs import verb
+from deployd.domain.release import Mark
 
 if TYPE_CHECKING:
     from deployd.cli.context import Cli
@@ -27,11 +28,19 @@ def rollback(
     """Go back to the last release that was live and good, or to a named one.
 
     A running release is cancelled and turned back first. If one host lacks the release, no host is touched. What is
-    left is marked bad, and automatic releases pause until `deployd unpin` or a new commit.
+    left is marked bad, and automatic releases pause until `deployd unpin` or a new commit. While a canary is on, only
+    that ends, and what is live stays.
     """
     from deployd.rollouts.wishes import RollbackWish
 
     app, environment = cli.where
+    ended = None if release else cli.client.doors.end_canary(app, environment, hosts=cli.hosts())
+    if ended:
+        cli.client.mark(ended, Mark.BAD)
+        cli.out.result(
+            {"event": "canary_ended", "release": ended}, f"everybody gets the current release; {ended} is marked bad"
+        )
+        return 0
     wish = RollbackWish(
         app=app,
         environment=environment,

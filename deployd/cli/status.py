@@ -71,6 +71,7 @@ def _draw(cli: Cli, found: Status) -> None:
             ("  frozen", _freeze(found)),
             ("  waits", _approval(found)),
             ("  maintenance", _maintenance(found)),
+            ("  canary", _canary(found)),
             ("  rollout", f"{rollout.get('id')} {rollout.get('state')}" if rollout else ""),
         ]
     )
@@ -125,6 +126,15 @@ def _maintenance(found: Status) -> str:
     where = "" if len(away) == len(found.hosts) else f" on {', '.join(str(host.name) for host in away)}"
     since = min(str((host.maintenance or {}).get("since")) for host in away)
     return f"visitors get 503{where}, {ago(since)}; `deployd maintenance off` lets them in"
+
+
+def _canary(found: Status) -> str:
+    some = [host.canary for host in found.hosts if host.canary]
+    if not some:
+        return ""
+    where = "" if len(some) == len(found.hosts) else f" on {len(some)} of {len(found.hosts)} hosts"
+    share = f"{some[0]['percent']:g}% of visitors get {some[0]['release']}{where}"
+    return f"{share}; then `deployd release --finish`, or `deployd rollback`"
 
 
 def _clock(text: object) -> str:

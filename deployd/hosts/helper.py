@@ -230,6 +230,19 @@ class Helper:
         document = {"on": on, "allow": list(allow), "page": page} if on else {"on": False}
         return self._ask(verbs.maintenance(app, environment), document, parse=lambda data: bool(data["changed"]))
 
+    def canary(
+        self, app: AppName, environment: EnvironmentName, *, release: ReleaseId | None, percent: float = 0
+    ) -> ReleaseId | None:
+        """Give so many of a hundred visitors a release that is started, or (None) all of them the current one.
+
+        Returns the release that some of them had before.
+        """
+        document = {"release": release, "percent": percent}
+        argv = verbs.canary(app, environment)
+        return self._ask(
+            argv, document, parse=lambda data: replies.release_or_none((data.get("was") or {}).get("release"))
+        )
+
     def share(self, app: AppName, environment: EnvironmentName, *, label: str, key: str, seconds: float) -> None:
         """Have a key open one preview address for a time."""
         document = {"label": label, "key": key, "seconds": int(seconds)}

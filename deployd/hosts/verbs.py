@@ -112,6 +112,11 @@ def maintenance(app: AppName, environment: EnvironmentName) -> Argv:
     return ("maintenance", app, environment)
 
 
+def canary(app: AppName, environment: EnvironmentName) -> Argv:
+    """Give some visitors another release, or none of them."""
+    return ("canary", app, environment)
+
+
 def share(app: AppName, environment: EnvironmentName) -> Argv:
     """Take a key to one preview address."""
     return ("share", app, environment)

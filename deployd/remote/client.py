@@ -119,7 +119,7 @@ class RemoteClient(RemoteHands):
         """Who is let in: maintenance, and links to previews."""
         from deployd.remote.doors import RemoteDoors
 
-        return RemoteDoors(self._pool, self._link)
+        return RemoteDoors(self._pool, self.paths.root, self._link)
 
     @property
     def agenda(self) -> RemoteAgenda:

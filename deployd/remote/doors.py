@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployd.domain.ids import HostName
+from deployd.domain.ids import HostName, ReleaseId
 from deployd.doors import Doors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from deployd.domain.ids import AppName, EnvironmentName
     from deployd.hosts.pool import Pool
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 class RemoteDoors(Doors):
     """Asked of a daemon."""
 
-    def __init__(self, pool_of: Callable[[Sequence[HostName]], Pool], link: Connection) -> None:
-        super().__init__(pool_of)
+    def __init__(self, pool_of: Callable[[Sequence[HostName]], Pool], notes: Path, link: Connection) -> None:
+        super().__init__(pool_of, notes)
         self._link = link
 
     def maintenance(
@@ -36,6 +37,25 @@ class RemoteDoors(Doors):
         body = {"on": on, "allow": list(allow), "page": page, "hosts": list(hosts)}
         reply = self._link.call("PUT", f"/v1/apps/{app}/environments/{environment}/maintenance", body)
         return tuple(HostName(name) for name in reply["changed"])
+
+    def canary(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        hosts: Sequence[HostName],
+        release: ReleaseId,
+        percent: float,
+    ) -> None:
+        """Have the daemon give some visitors a release that is prepared."""
+        body = {"release": release, "percent": percent, "hosts": list(hosts)}
+        self._link.call("PUT", f"/v1/apps/{app}/environments/{environment}/canary", body)
+
+    def end_canary(self, app: AppName, environment: EnvironmentName, *, hosts: Sequence[HostName]) -> ReleaseId | None:
+        """Have the daemon give everybody the current release."""
+        path = f"/v1/apps/{app}/environments/{environment}/canary"
+        was = self._link.call("DELETE", path, {"hosts": list(hosts)})["was"]
+        return ReleaseId(was) if was else None
 
     def share(
         self, app: AppName, environment: EnvironmentName, *, hosts: Sequence[HostName], label: str, seconds: float

@@ -105,6 +105,7 @@ def status(store: Store, pool: Pool, app: AppName, environment: EnvironmentName)
                 url=one.url,
                 error=one.error.to_json() if one.error else None,
                 maintenance=_maintenance(one.detail),
+                canary=_canary(one.detail),
             )
             for one in found
         ),
@@ -122,6 +123,12 @@ def _maintenance(found: AppStatus | None) -> dict[str, Any] | None:
     if found is None or found.maintenance is None:
         return None
     return {"since": from_epoch(found.maintenance.since), "allow": list(found.maintenance.allow)}
+
+
+def _canary(found: AppStatus | None) -> dict[str, Any] | None:
+    if found is None or found.canary is None:
+        return None
+    return {"release": found.canary.release, "percent": found.canary.percent}
 
 
 def _said(store: Store, app: AppName, environment: EnvironmentName) -> dict[str, Any]:

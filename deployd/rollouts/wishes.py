@@ -188,7 +188,8 @@ class Plan:
 class HostState:
     """One host in a status: `state` is live, empty, degraded, failed, down or unreachable; `error` says why.
 
-    `maintenance` is `{"since", "allow"}` while visitors are turned away, and None otherwise.
+    `maintenance` is `{"since", "allow"}` while visitors are turned away, and `canary` `{"release", "percent"}` while
+    some of them get another release; None otherwise.
     """
 
     name: HostName
@@ -200,11 +201,15 @@ class HostState:
     url: str | None
     error: Mapping[str, Any] | None = None
     maintenance: Mapping[str, Any] | None = None
+    canary: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As in `status --json`."""
-        own = {name: dict(one) for name, one in (("error", self.error), ("maintenance", self.maintenance)) if one}
+        own = {name: dict(one) for name, one in self._tables() if one}
         return asdict(self) | own
+
+    def _tables(self) -> tuple[tuple[str, Mapping[str, Any] | None], ...]:
+        return ("error", self.error), ("maintenance", self.maintenance), ("canary", self.canary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

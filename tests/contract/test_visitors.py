@@ -218,3 +218,66 @@ def test_a_release_goes_live_during_maintenance(host: FakeHost, two: RealWeb) ->
     assert two.ask("/").status == 503
     maintenance(host, on=False)
     assert who(two.ask("/")) == C
+
+
+def lots(web: RealWeb, count: int) -> dict[str, str]:
+    """Visitors who come for the first time: the lot that each was given, and the release."""
+    found = {}
+    for _ in range(count):
+        answer = web.ask("/", **PAGE)
+        name, _, rest = answer.headers["set-cookie"].partition("=")
+        assert name == "__deployd_canary"
+        found[rest.partition(";")[0]] = who(answer)
+    return found
+
+
+def test_some_visitors_get_another_release_and_keep_it(host: FakeHost, two: RealWeb) -> None:
+    built(host, C, app("three"))
+    echo(host, C)
+    calls = len(host.calls())
+    assert "set-cookie" not in two.ask("/", **PAGE).headers
+
+    def canary(percent: float, release: str | None = C) -> Any:
+        return host.ok("canary", "shop", "production", doc={"release": release, "percent": percent})["canary"]
+
+    assert canary(50) == {"release": C, "percent": 50.0}
+    first = lots(two, 60)
+    assert {who for lot, who in first.items() if int(lot, 16) < 128} == {C}
+    assert {who for lot, who in first.items() if int(lot, 16) >= 128} == {B}
+    for lot, release in list(first.items())[:10]:
+        again = two.ask("/", Cookie=f"__deployd_canary={lot}", **PAGE)
+        assert (who(again), "set-cookie" in again.headers) == (release, False)
+        assert who(two.ask("/api", Cookie=f"__deployd_canary={lot}", Accept="*/*")) == release
+    canary(80)
+    for lot, release in first.items():
+        if release == C:
+            assert who(two.ask("/", Cookie=f"__deployd_canary={lot}", **PAGE)) == C
+    api = two.ask("/api", Accept="*/*")
+    assert (who(api), "set-cookie" in api.headers) == (B, False)
+    for wrong in ("zz", "../in/00", "0", "000", "*"):
+        assert who(two.ask("/api", Cookie=f"__deployd_canary={wrong}", Accept="*/*")) == B
+    assert who(two.ask(f"/?dpl={BUILDS[C]}")) == C
+    assert who(two.ask(f"/?dpl={BUILDS[A]}", Cookie="__deployd_canary=00")) == A
+    canary(100)
+    assert set(lots(two, 5).values()) == {C}
+    assert host.ok("status", "shop", "production")["canary"] == {"release": C, "percent": 100.0}
+    host.ok("stop", "shop", "production", C)
+    assert C not in host.ok("prune", "shop", "production", doc={"keep": [], "protect": [A]})["removed"]
+
+    assert host.ok("canary", "shop", "production", doc={"release": None})["canary"] is None
+    assert who(two.ask("/", Cookie="__deployd_canary=00", **PAGE)) == B
+    assert not [call for call in host.calls()[calls:] if "reload" in call]
+
+
+def test_a_flip_ends_a_canary(host: FakeHost, two: RealWeb) -> None:
+    built(host, C, app("three"))
+    echo(host, C)
+    host.ok("canary", "shop", "production", doc={"release": C, "percent": 10})
+    assert host.flip(C, B, host.epoch()).exit == 0
+    assert host.ok("status", "shop", "production")["canary"] is None
+    assert who(two.ask("/", **PAGE)) == C
+    host.refused("canary", "shop", "production", doc={"release": C, "percent": 10}, code="is-current")
+    gone = "20991121-101530-3fa9c01-k2x7"
+    host.refused("canary", "shop", "production", doc={"release": gone, "percent": 10}, code="not-sealed")
+    host.refused("canary", "shop", "production", doc={"release": A, "percent": 101}, code="bad-request")
+    host.refused("canary", "shop", "production", doc={"release": "../x", "percent": 1}, code="bad-request")

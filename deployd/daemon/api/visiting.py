@@ -9,9 +9,9 @@ from pydantic import Field
 
 from deployd.daemon.api.auth import Caller, daemon_of, require
 from deployd.daemon.api.places import hosts_of
-from deployd.daemon.api.shapes import App, Body, Environment, HostId
+from deployd.daemon.api.shapes import App, Body, Environment, HostId, HostsBody, Release
 from deployd.daemon.wiring import Daemon
-from deployd.domain.ids import AppName, EnvironmentName
+from deployd.domain.ids import AppName, EnvironmentName, ReleaseId
 from deployd.doors import Doors
 
 router = APIRouter(prefix="/v1", tags=["visitors"])
@@ -38,6 +38,18 @@ class LinkBody(Body):
     hosts: Annotated[list[HostId], Field(max_length=500, default_factory=list)]
 
 
+class CanaryBody(Body):
+    """A prepared release, and how many of a hundred visitors get it."""
+
+    release: Release
+    percent: Annotated[float, Field(ge=0, le=100)]
+    hosts: Annotated[list[HostId], Field(max_length=500, default_factory=list)]
+
+
+def _doors(daemon: Daemon) -> Doors:
+    return Doors(daemon.workshop.pool_of, daemon.paths.root)
+
+
 @router.put(_PLACE + "/maintenance")
 def maintenance(
     *, app: App, environment: Environment, body: MaintenanceBody, request: Request, _caller: Releaser, daemon: TheDaemon
@@ -49,9 +61,7 @@ def maintenance(
         "action": "maintenance",
         "details": {"on": body.on, "allow": body.allow, "hosts": list(hosts)},
     }
-    changed = Doors(daemon.workshop.pool_of).maintenance(
-        *place, hosts=hosts, on=body.on, allow=body.allow, page=body.page
-    )
+    changed = _doors(daemon).maintenance(*place, hosts=hosts, on=body.on, allow=body.allow, page=body.page)
     return {"on": body.on, "changed": list(changed)}
 
 
@@ -63,4 +73,29 @@ def link(
     place = (AppName(app), EnvironmentName(environment))
     hosts = hosts_of(daemon, *place, body.hosts)
     request.state.audit = {"action": "preview.link", "details": {"label": body.label, "hosts": list(hosts)}}
-    return {"key": Doors(daemon.workshop.pool_of).share(*place, hosts=hosts, label=body.label, seconds=body.seconds)}
+    return {"key": _doors(daemon).share(*place, hosts=hosts, label=body.label, seconds=body.seconds)}
+
+
+@router.put(_PLACE + "/canary", status_code=204)
+def canary(
+    *, app: App, environment: Environment, body: CanaryBody, request: Request, _caller: Releaser, daemon: TheDaemon
+) -> None:
+    """Give some visitors a release that is prepared."""
+    place = (AppName(app), EnvironmentName(environment))
+    hosts = hosts_of(daemon, *place, body.hosts)
+    request.state.audit = {
+        "action": "canary",
+        "details": {"release": body.release, "percent": body.percent, "hosts": list(hosts)},
+    }
+    _doors(daemon).canary(*place, hosts=hosts, release=ReleaseId(body.release), percent=body.percent)
+
+
+@router.delete(_PLACE + "/canary")
+def end_canary(
+    *, app: App, environment: Environment, body: HostsBody, request: Request, _caller: Releaser, daemon: TheDaemon
+) -> dict[str, Any]:
+    """Give everybody the current release; `was` is the one that some had."""
+    place = (AppName(app), EnvironmentName(environment))
+    hosts = hosts_of(daemon, *place, body.hosts)
+    request.state.audit = {"action": "canary.end", "details": {"hosts": list(hosts)}}
+    return {"was": _doors(daemon).end_canary(*place, hosts=hosts)}

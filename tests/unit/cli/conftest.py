@@ -102,6 +102,31 @@ def a_release(release: ReleaseId, **changes: Any) -> Release:
 
 
 @dataclass
+class FakeDoors:
+    """Who is let in, in memory. `noted` is the canary that was begun."""
+
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    changed: tuple[str, ...] = ("web1",)
+    noted: ReleaseId | None = None
+
+    def maintenance(self, app: str, environment: str, **wanted: Any) -> tuple[str, ...]:
+        self.asked.append({"app": app, "environment": environment, **wanted})
+        return self.changed
+
+    def share(self, app: str, environment: str, **wanted: Any) -> str:
+        self.asked.append({"app": app, "environment": environment, **wanted})
+        return "k" * 32
+
+    def canary(self, app: str, environment: str, **wanted: Any) -> None:
+        self.asked.append({"app": app, "environment": environment, **wanted})
+        self.noted = wanted["release"]
+
+    def end_canary(self, app: str, environment: str, *, hosts: Any) -> ReleaseId | None:
+        was, self.noted = self.noted, None
+        return was
+
+
+@dataclass
 class FakeClient:
     """The client's nouns in memory. `fail` is raised by whatever rolls out or asks hosts."""
 
@@ -124,6 +149,7 @@ class FakeClient:
     waits: threading.Event | None = None
     used_engine: bool = False
     paths: Any = None
+    doors: FakeDoors = field(default_factory=FakeDoors)
 
     @property
     def servers(self) -> Servers:
@@ -177,6 +203,9 @@ class FakeClient:
 
     def rollback(self, wish: Any, *, report: Report, cancel: threading.Event) -> RolloutResult:
         return self._roll(wish, report, cancel, kind="rollback")
+
+    def activate(self, wish: Any, *, report: Report, cancel: threading.Event) -> RolloutResult:
+        return self._roll(wish, report, cancel, kind="activate")
 
     def _roll(self, wish: Any, report: Report, cancel: threading.Event, *, kind: str) -> RolloutResult:
         self.wishes.append(wish)

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
 import bcrypt
 import pytest
 
+from deployd.domain.release import ReleaseState
+
 R2 = "20261121-101530-3fa9c01-k2x7"
-
-
-@dataclass
-class FakeDoors:
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    changed: tuple[str, ...] = ("web1",)
-
-    def maintenance(self, app, environment, **wanted):
-        self.asked.append({"app": app, "environment": environment, **wanted})
-        return self.changed
-
-    def share(self, app, environment, **wanted):
-        self.asked.append({"app": app, "environment": environment, **wanted})
-        return "k" * 32
 
 
 @pytest.fixture
 def doors(client):
-    client.doors = FakeDoors()
     return client.doors
 
 
@@ -132,11 +118,45 @@ def test_a_link_to_a_preview(deployd, previews, doors):
 
 
 def test_status_shows_maintenance(deployd, app, client, monkeypatch):
-    from dataclasses import replace
-
     found = client.status("shop", "production", ["web1", "web2"])
     away = replace(found.hosts[1], maintenance={"since": "2026-11-21T10:16:00+00:00", "allow": []})
     monkeypatch.setattr(client, "status", lambda *_: replace(found, hosts=(found.hosts[0], away)), raising=False)
     told = deployd("status").out
     assert "visitors get 503 on web2" in told
     assert json.loads(deployd("status", "--json").out)["hosts"][1]["maintenance"]["allow"] == []
+
+
+def test_a_canary_from_few_to_all(deployd, app, client, doors, monkeypatch):
+    none = deployd("canary", "10%")
+    assert (none.exit, "prepared" in none.err) == (2, True)
+    client.made = [replace(client.made[0], state=ReleaseState.PREPARED), *client.made[1:]]
+    told = deployd("canary", "10%")
+    assert f"10% of visitors get {R2}" in told.out
+    assert deployd("canary", "33.5", "--release", "k2x7").exit == 0
+    assert [(one["release"], one["percent"], one["hosts"]) for one in doors.asked] == [
+        (R2, 10.0, ("web1", "web2")), (R2, 33.5, ("web1", "web2")),
+    ]  # fmt: skip
+    for wrong in ("101%", "ten", "-5", "10%%"):
+        assert deployd("canary", wrong).exit == 2
+
+    assert deployd("release", "--finish").exit != 0  # the hosts say that there is none
+    found = client.status("shop", "production", ["web1", "web2"])
+    hosts = tuple(replace(host, canary={"release": R2, "percent": 33.5}) for host in found.hosts)
+    monkeypatch.setattr(client, "status", lambda *_: replace(found, hosts=hosts), raising=False)
+    assert f"33.5% of visitors get {R2}" in deployd("status").out
+    assert deployd("release", "--finish").exit == 0
+    assert (client.wishes[-1].release, type(client.wishes[-1]).__name__) == (R2, "ActivateWish")
+    assert deployd("release", "--finish", "--dirty").exit == 2
+
+
+def test_a_rollback_ends_a_canary_and_leaves_what_is_live(deployd, app, client, doors):
+    doors.noted = R2
+    told = deployd("rollback")
+    assert (told.exit, client.wishes) == (0, [])
+    assert f"{R2} is marked bad" in told.out
+    assert next(one for one in client.made if one.id == R2).mark == "bad"
+    assert deployd("rollback").exit == 0
+    assert len(client.wishes) == 1
+    doors.noted = R2
+    assert "stays prepared" in deployd("canary", "off").out
+    assert "no canary" in deployd("canary", "off").out
