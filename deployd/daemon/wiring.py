@@ -65,6 +65,8 @@ class Daemon:
     dispatcher: Dispatcher
     hooks: Intake
     parts: list[Part] = field(default_factory=list)
+    leads: Callable[[], bool] = lambda: True
+    """Whether this daemon does what is done once for all that share its database."""
 
     def change_settings(self, fresh: Mapping[str, Any]) -> None:
         """Put other settings in force; the parts read them when they need them."""
@@ -113,5 +115,7 @@ def _parts() -> list[Part]:
     from deployd.daemon.announcing import Announcer
     from deployd.daemon.clock import Clock
     from deployd.daemon.previews import Reconciler
+    from deployd.daemon.renewer import Renewer
+    from deployd.daemon.tidier import Tidier
 
-    return [Clock(), Announcer(), Reconciler()]
+    return [Clock(), Announcer(), Reconciler(), Tidier(), Renewer()]

@@ -1,0 +1,196 @@
+"""One certificate for several hosts, with a real authority and a real store: obtained once, renewed, never lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from deployd.certificates import reading
+from deployd.daemon.renewer import Renewer
+from deployd.domain.host import Host
+from deployd.domain.ids import AppName, EnvironmentName, HostName
+from deployd.errors import UnreachableError
+from deployd.paths import StatePaths
+from deployd.rollouts import certifying
+from deployd.rollouts.certifying import Site
+from deployd.store import Store
+from tests.contract.test_acme import Answers
+from tests.support.authority import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from deployd.domain.secret import Secret
+
+APP, PRODUCTION = AppName("shop"), EnvironmentName("production")
+WEB1, WEB2 = HostName("web1"), HostName("web2")
+
+
+class Helper:
+    """A host: it answers the authority, and keeps what it is brought."""
+
+    def __init__(self, name: HostName, answers: Answers) -> None:
+        self.name = name
+        self.answers = answers
+        self.chain = ""
+        self.is_away = False
+
+    def answer(self, token: str, text: str | None) -> None:
+        if text is None:
+            self.answers.take(token)
+        else:
+            self.answers.put(token, text)
+
+    def certificate(
+        self, app: str, environment: str, *, chain: str, key: Secret, names: Sequence[str], until: float
+    ) -> bool:
+        assert (app, environment, reading.read_chain(chain).names, until > 0) == (APP, PRODUCTION, tuple(names), True)
+        assert "PRIVATE KEY" in key.reveal()
+        changed, self.chain = self.chain != chain, chain
+        return changed
+
+
+class Fleet:
+    """Two hosts behind one name, and the pool of deployd that reaches them."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.helpers = {name: Helper(name, answers) for name in (WEB1, WEB2)}
+
+    def each(self, names: Sequence[HostName], do: Callable[[Any], Any]) -> dict[HostName, Any]:
+        away = UnreachableError("away", host="web2", live="unknown", fix="wait")
+        return {name: away if self.helpers[name].is_away else do(self.helpers[name]) for name in names}
+
+    def chains(self) -> set[str]:
+        return {helper.chain for helper in self.helpers.values()}
+
+    def __call__(self, _names: Sequence[HostName]) -> Any:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def answers() -> Iterator[Answers]:
+    made = Answers("")
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def fleet(answers: Answers) -> Fleet:
+    return Fleet(answers)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> StatePaths:
+    return StatePaths(tmp_path / "state").make()
+
+
+@pytest.fixture
+def store(paths: StatePaths) -> Iterator[Store]:
+    made = Store(paths)
+    for name in (WEB1, WEB2):
+        made.hosts.put(Host(name=name, address="192.0.2.1", host_key="ssh-ed25519 AAAA"), who="me")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def authority(tmp_path: Path, answers: Answers) -> Iterator[Authority]:
+    made = Authority(tmp_path / "authority", "127.0.0.1", http=answers.server.server_address[1], seconds=6)
+    try:
+        made.start()
+        for name in ("shop.test", "www.shop.test"):
+            made.lead(name, ["127.0.0.1"])
+        yield made
+    finally:
+        made.close()
+
+
+def site(authority: Authority, *names: str, hosts: Sequence[HostName] = (WEB1, WEB2)) -> Site:
+    root = (authority.folder / "root.pem").read_text()
+    return Site(
+        app=APP, environment=PRODUCTION, names=names, hosts=tuple(hosts), directory=authority.directory, root=root
+    )
+
+
+def test_a_life(authority: Authority, fleet: Fleet, paths: StatePaths, store: Store) -> None:
+    told: list[dict[str, Any]] = []
+
+    def ensure(wanted: Site) -> certifying.Kept | None:
+        pool: Any = fleet
+        return certifying.ensure(
+            paths, store, pool, wanted, who="me", report=lambda event, **fields: told.append({"event": event, **fields})
+        )
+
+    wanted = site(authority, "shop.test")
+    both: list[certifying.Kept | None] = []
+    threads = [threading.Thread(target=lambda: both.append(ensure(wanted))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first = both[0]
+    assert first
+    assert {one.chain for one in both if one} == {first.chain}  # who comes second waits, and takes the same
+    assert told == []
+
+    wider = ensure(site(authority, "shop.test", "www.shop.test", hosts=[WEB2]))
+    assert wider
+    assert wider.chain != first.chain
+    assert wider.site.hosts == (WEB1, WEB2)
+    daemon: Any = SimpleNamespace(paths=paths, store=store, workshop=SimpleNamespace(pool_of=fleet))
+    fleet.helpers[WEB2].is_away = True
+    Renewer().look(daemon)
+    assert fleet.chains() == {wider.chain, ""}
+    fleet.helpers[WEB2].is_away = False
+    Renewer().look(daemon)
+    assert fleet.chains() == {wider.chain}
+
+    until(lambda: wider.certificate.is_due(time.time()))
+    Renewer().look(daemon)
+    renewed = certifying.find(store, APP, PRODUCTION)
+    assert renewed
+    assert renewed.chain != wider.chain
+    assert fleet.chains() == {renewed.chain}
+
+    authority.end()
+    until(lambda: renewed.certificate.is_due(time.time()))
+    stays = ensure(renewed.site)
+    assert stays
+    assert stays.chain == renewed.chain
+    assert (told[-1]["code"], "stays" in told[-1]["what"]) == ("authority-unreachable", True)
+    Renewer().look(daemon)
+    assert "does not answer" in str(certifying.everything(store)[0].problem)
+    until(lambda: renewed.certificate.left(time.time()) < 0)
+    assert ensure(renewed.site) is None  # of no use any more; the hosts keep what they have
+    assert "stands in" in told[-1]["what"]
+    assert fleet.chains() == {renewed.chain}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_is_kept_is_sealed(authority: Authority, fleet: Fleet, paths: StatePaths, store: Store) -> None:
+    pool: Any = fleet
+    kept = certifying.ensure(paths, store, pool, site(authority, "shop.test"), who="me")
+
+    assert kept
+    for secret in (kept.key.reveal().splitlines()[1], "PRIVATE KEY"):
+        for file in paths.root.rglob("*"):
+            assert not file.is_file() or secret.encode() not in file.read_bytes(), file
+    assert "PRIVATE" not in repr(kept) + str(kept.to_json())
