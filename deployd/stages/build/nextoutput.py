@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deployd.domain.stages import BuildPlan
 
 _REQUIRED = "required-server-files.json"
+_PATH = re.compile(r"(?:/[A-Za-z0-9_~@-][A-Za-z0-9._~@-]*)+")
 _NOT_IN = {"node_modules", ".git", "standalone", "cache", "static", "server"}
 
 
@@ -94,11 +95,13 @@ def _exported(dist: Path, *, app_dir: Path, config: dict[str, object], exported:
     del dist
     base = str(config.get("basePath") or "").strip("/")
     at = f"{base}/" if base else ""
+    prefix = str(config.get("assetPrefix") or "").rstrip("/")
+    prefixes = dict.fromkeys([f"/{at}_next/static", *([f"{prefix}/_next/static"] if _PATH.fullmatch(prefix) else [])])
     not_found = next((f"{at}{name}" for name in ("404.html", "404/index.html") if (out / name).is_file()), None)
     return Left(
         kind="static",
         folder=folder,
         static=StaticSite(folder=folder, trailing_slash=bool(config.get("trailingSlash")), not_found=not_found),
         base=base,
-        assets={f"/{at}_next/static": f"{folder}/_next/static"} if (out / "_next" / "static").is_dir() else {},
+        assets=dict.fromkeys(prefixes, f"{folder}/_next/static") if (out / "_next" / "static").is_dir() else {},
     )

@@ -96,6 +96,13 @@ def test_an_export_is_a_site(tmp_path: Path) -> None:
     )
 
 
+def test_an_export_answers_below_its_asset_prefix_too(tmp_path: Path) -> None:
+    config = required(output="export", assetPrefix="/cdn/")
+    files = NEXT | {".next/required-server-files.json": config, "out/_next/static/x.js": ""}
+    where = "out/_next/static"
+    assert dict(left(tmp_path, "nextjs", files).assets) == {"/_next/static": where, "/cdn/_next/static": where}
+
+
 def test_a_build_that_ends_well_and_leaves_nothing(tmp_path: Path) -> None:
     error = refused(tmp_path, "nextjs", PACKAGE | {".next/cache/x": ""})
     assert (error.code, "build.output" in error.fix) == ("build-output-missing", True)
