@@ -50,7 +50,9 @@ class ExecBody(Body):
 @router.post(
     "/apps/{app}/environments/{environment}/exec",
     response_class=Response,
-    openapi_extra={"requestBody": {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+    openapi_extra={
+        "requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+    },
 )
 async def exec_(app: App, environment: Environment, request: Request, _caller: Admin, daemon: TheDaemon) -> Response:
     """Run a command in the live release's environment on one host, as the app's user."""

@@ -127,6 +127,9 @@ def test_a_whole_wish_is_taken_over_the_unix_socket_only(frame):
     "path",
     ["/v1/rollouts/..%2f..%2fetc", "/v1/rollouts/r-1", "/v1/apps/UPPER/environments/production/status",
      "/v1/apps/shop/environments/a-b/releases", "/v1/releases/%00", "/v1/apps/..%2f/environments/x/status",
+     "/v1/releases/20261121-101530-3fa9c01-k2x7/diff/..%2f..%2fkey", "/v1/releases/x/diff/y",
+     "/v1/apps/shop/environments/production/locks?host=..%2fx", "/v1/apps/shop/environments/production/status?host=%00",
+     "/v1/apps/shop/pushes/..%2f..%2fx", "/v1/schedules/..%2fx/run",
      "/v1/rollouts?limit=0", "/v1/rollouts?limit=99999", "/v1/audit?before=0"],
 )  # fmt: skip
 def test_ids_that_are_none_are_refused_before_anything_uses_them(frame, path):
