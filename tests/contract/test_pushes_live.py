@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from deployd.paths import StatePaths
 from deployd.remote.client import RemoteClient
 from deployd.remote.connection import Daemon
 from tests.contract.fakeforge import FakeForge
-from tests.support.daemons import Served
+from tests.support.daemons import ROOT, Served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,6 +159,16 @@ class World:
         self.git("checkout", "-q", "main")
         return made
 
+    def deployd(self, *words: str) -> Any:
+        """A command in the app's folder."""
+        environment = {**os.environ, "DEPLOYD_STATE_DIR": str(self.served.state), "PYTHONPATH": str(ROOT)}
+        program = [sys.executable, "-c", "from deployd.cli.main import main; main()"]
+        done = subprocess.run(
+            [*program, *words], cwd=self.repository / "apps" / "shop", env=environment, check=True, capture_output=True,
+            timeout=60,
+        )  # fmt: skip
+        return json.loads(done.stdout)
+
     def previews(self) -> dict[int, dict[str, Any]]:
         return {one["number"]: one for one in self.client.pushes.previews(SHOP)}
 
@@ -278,9 +289,9 @@ def test_a_pull_request_from_its_opening_to_its_end(world):
         assert "deployd approve pull/13" in world.pull(13, "opened", fork, fork=True)[1]
         assert world.previews()[13]["state"] == "held"
         assert list(world.on_host("web2")) == [release]
-        rollout = world.client.pushes.approve_preview(SHOP, 13)
+        rollout = world.deployd("approve", "pull/13", "--json")["rollout"]
+        wait_for(lambda: world.client.story(rollout)["ask"]["outcome"] == "prepared", world.previews)
         wait_for(lambda: world.previews()[13]["state"] == "ready", world.previews)
-        assert world.client.story(rollout)["ask"]["outcome"] == "prepared"
         assert "API_KEY" not in world.on_host("web2")[world.previews()[13]["release"]]
         later = world.branch("apps/shop/worse")
         assert "deployd approve pull/13" in world.pull(13, "synchronize", later, fork=True)[1]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deployd.domain.events import quiet
+from deployd.domain.ids import EnvironmentName
 from deployd.domain.options import Approval, Options
 from deployd.domain.stages import SourceRequest
 from deployd.errors import NotAllowedError, NotFoundError
@@ -196,3 +197,28 @@ def approve(daemon, *, during_freeze: bool):
     return daemon.client.agenda.approve(
         None, APP, PRODUCTION, during_freeze=during_freeze, report=quiet, cancel=threading.Event()
     )
+
+
+def test_a_scheduled_promotion_brings_the_artifact_to_the_other_environment(served):
+    daemon, _ = served
+    daemon.start()
+    made = daemon.release("two")
+    staging = EnvironmentName("staging")
+    wish = ReleaseWish(
+        app=APP, environment=staging, source=SourceRequest(repository="/r", ref="three"),
+        hosts=tuple(sorted(HOSTS))[:1], options=Options(),
+    )  # fmt: skip
+    daemon.client.release(wish, report=quiet, cancel=threading.Event())
+    agenda = daemon.client.agenda
+    promoted = agenda.schedule(
+        kind="promote", app=APP, environment=staging, release=made.release, within=0.5, timezone="UTC"
+    )
+    wait_for(lambda: daemon.client.rollouts(APP, staging)[0].kind == "promote")
+    wait_for(lambda: daemon.client.rollouts(APP, staging)[0].finished)
+    newest = daemon.client.releases(APP, staging)[0]
+    assert daemon.client.rollouts(APP, staging)[0].outcome == "live"
+    assert newest.artifact == next(
+        one.artifact for one in daemon.client.releases(APP, PRODUCTION) if one.id == made.release
+    )
+    (done,) = [one for one in agenda.schedules(APP, staging, every=True) if one["id"] == promoted["id"]]
+    assert (done["state"], done["runs"][0]["outcome"]) == ("done", "asked")
