@@ -120,6 +120,15 @@ def end(process: subprocess.Popen[bytes], *, grace: float = _GRACE) -> None:
     process.wait()
 
 
+def ended(process: subprocess.Popen[bytes], *, within: float) -> bool:
+    """Whether it ended by itself `within` seconds."""
+    try:
+        process.wait(timeout=within)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def run(
     argv: Sequence[str],
     *,

@@ -166,8 +166,7 @@ class LocalStream:
     def close(self) -> None:
         """End it."""
         self.end_input()
-        with contextlib.suppress(Exception):
-            self._process.wait(timeout=1)
+        process.ended(self._process, within=1)
         process.end(self._process)
         for stream in (self._process.stdout, self._process.stderr):
             if stream:

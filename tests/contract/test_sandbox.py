@@ -21,20 +21,20 @@ CANARY = "canary-51c0ffee"
 @pytest.fixture
 def ground(tmp_path: Path) -> Path:
     """A folder with something to write to, something to read and something secret."""
-    for name in ("work", "shown", "state"):
+    for name in ("checkout", "shown", "state"):
         (tmp_path / name).mkdir(mode=0o700)
     (tmp_path / "shown" / "file").write_text("readable")
     (tmp_path / "shown" / "file").chmod(0o600)
     (tmp_path / "state" / "key").write_text(CANARY)
     (tmp_path / "state" / "key").chmod(0o644)
-    sandbox.give(tmp_path / "work")
+    sandbox.give(tmp_path / "checkout")
     sandbox.show(tmp_path / "shown")
     return tmp_path
 
 
 def sh(script: str, ground: Path, **more: object) -> str:
-    places = {"readonly": {str(ground / "shown"): "/shown"}, "writable": {str(ground / "work"): str(ground / "work")}}
-    argv = sandbox.alone(["sh", "-c", script], cwd=str(ground / "work"), **(places | more))  # type: ignore[arg-type]
+    places = {"readonly": {str(ground / "shown"): "/shown"}, "writable": {str(ground / "checkout"): str(ground / "checkout")}}
+    argv = sandbox.alone(["sh", "-c", script], cwd=str(ground / "checkout"), **(places | more))  # type: ignore[arg-type]
     return process.run(argv, timeout=20).text.strip()
 
 
@@ -54,17 +54,17 @@ def left(command: str) -> bool:
 
 def test_it_sees_what_it_is_given_and_nothing_else(ground: Path) -> None:
     assert sh("cat /shown/file", ground) == "readable"
-    assert sh(f"ls {ground}", ground) == "work"
+    assert sh(f"ls {ground}", ground) == "checkout"
     assert sh("ls -A /root /home /srv /run /var/lib 2>/dev/null | tr -d '\\n'", ground) == ""
-    assert CANARY not in sh(f"cat {ground}/state/key {ground}/work/../state/key 2>&1 || true", ground)
+    assert CANARY not in sh(f"cat {ground}/state/key {ground}/checkout/../state/key 2>&1 || true", ground)
     for path in ("/etc/deployd", "/etc/ssh", "/run/docker.sock", "/var/run/docker.sock", str(Path.home() / ".ssh")):
         assert sh(f"test -e {path}/. && ls -A {path} || true", ground) == ""
 
 
 def test_it_writes_where_it_may_and_nowhere_else(ground: Path) -> None:
     sh("echo made > made && mkdir -p deep/er && ln -s made link && echo x > /tmp/x", ground)
-    assert (ground / "work" / "made").read_text() == "made\n"
-    assert (ground / "work" / "link").readlink() == Path("made")
+    assert (ground / "checkout" / "made").read_text() == "made\n"
+    assert (ground / "checkout" / "link").readlink() == Path("made")
     assert not Path("/tmp/x").exists()  # its own /tmp
     for place in ("/shown/new", "/etc/new", "/usr/new", "/new", "/sys/new"):
         assert sh(f"touch {place} 2>/dev/null && echo written || true", ground) == ""
@@ -119,7 +119,7 @@ def test_a_socket_in_a_given_folder_is_reached_from_outside(ground: Path) -> Non
         with socket.socket(socket.AF_UNIX) as client:
             for _ in range(100):
                 try:
-                    client.connect(str(ground / "work" / "s"))
+                    client.connect(str(ground / "checkout" / "s"))
                     break
                 except OSError:
                     time.sleep(0.05)
@@ -145,14 +145,14 @@ def test_a_cancel_ends_all_of_it_within_two_seconds(ground: Path) -> None:
     cancel, began = threading.Event(), []
 
     def press() -> None:
-        while not (ground / "work" / "up").exists():
+        while not (ground / "checkout" / "up").exists():
             time.sleep(0.02)
         began.append(time.monotonic())
         cancel.set()
 
     thread = threading.Thread(target=press, daemon=True)
     thread.start()
-    argv = sandbox.alone(["sh", "-c", script], writable={str(ground / "work"): "/w"}, cwd="/w")
+    argv = sandbox.alone(["sh", "-c", script], writable={str(ground / "checkout"): "/w"}, cwd="/w")
     with pytest.raises(CancelledError):
         process.run(argv, cancel=cancel)
     thread.join(timeout=5)
@@ -169,17 +169,17 @@ def test_a_time_limit_ends_all_of_it(ground: Path) -> None:
 
 def test_when_deployd_is_killed_all_of_it_dies(ground: Path) -> None:
     marker = f"sleep 9{os.getpid()}"
-    script = f"setsid {marker} & touch {ground}/work/up; wait"
-    argv = sandbox.alone(["sh", "-c", script], writable={str(ground / "work"): str(ground / "work")})
+    script = f"setsid {marker} & touch {ground}/checkout/up; wait"
+    argv = sandbox.alone(["sh", "-c", script], writable={str(ground / "checkout"): str(ground / "checkout")})
     starter = process.spawn(
         [sys.executable, "-c", f"from deployd import process; process.run({argv!r})"],
         cwd=Path(__file__).parents[2], env={"PYTHONPATH": ":".join(sys.path)}, stdout=None, stderr=None,
     )  # fmt: skip
     for _ in range(500):
-        if (ground / "work" / "up").exists():
+        if (ground / "checkout" / "up").exists():
             break
         time.sleep(0.02)
-    assert (ground / "work" / "up").exists()
+    assert (ground / "checkout" / "up").exists()
     starter.kill()
     starter.wait()
     assert not left(marker)
@@ -191,7 +191,7 @@ def test_its_own_temporary_folder_is_on_disk_and_removed(ground: Path) -> None:
         assert done.splitlines() == [sandbox.ACCOUNT, "x", "y"]
         assert (Path(own) / "tmp" / "x").is_file()
     assert not Path(own).exists()
-    assert sorted(path.name for path in ground.iterdir()) == ["shown", "state", "work"]
+    assert sorted(path.name for path in ground.iterdir()) == ["checkout", "shown", "state"]
 
 
 def test_a_hidden_folder_is_covered_even_in_a_shown_one(ground: Path) -> None:
@@ -207,10 +207,10 @@ def test_a_hidden_folder_is_covered_even_in_a_shown_one(ground: Path) -> None:
 
 
 def test_links_are_given_as_links(ground: Path) -> None:
-    (ground / "work" / "out").symlink_to(ground / "state" / "key")
+    (ground / "checkout" / "out").symlink_to(ground / "state" / "key")
     before = (ground / "state" / "key").stat()
-    sandbox.give(ground / "work")
-    sandbox.show(ground / "work")
+    sandbox.give(ground / "checkout")
+    sandbox.show(ground / "checkout")
     after = (ground / "state" / "key").stat()
     assert (before.st_uid, before.st_mode) == (after.st_uid, after.st_mode)
 
