@@ -313,7 +313,7 @@ def test_status_and_retention(pool: Pool, first: Release, second: Release) -> No
     assert (found.release, found.state) == (SECOND, "down")
     assert found.detail
     plan = supervise.retention.plan(
-        supervise.retention.candidates(found.detail, bad={FIRST}), keep=Keep(releases=1, failed=0)
+        supervise.retention.candidates(found.detail, bad={FIRST}), keep=Keep(releases=1, failed=0, skew_protection=0)
     )
     assert (plan.keep, plan.remove) == ((SECOND,), (FIRST,))
     pruned = supervise.prune(pool, {HOST: plan}, app=APP, environment=ENVIRONMENT)[HOST]
