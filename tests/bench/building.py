@@ -13,18 +13,29 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deployd.domain.artifact import FileEntry
+from deployd.domain.events import Event
+from deployd.domain.ids import ArtifactName, RuntimeName
 from deployd.domain.options import Build
 from deployd.domain.secret import Secret
 from deployd.domain.stages import SourceRequest
+from deployd.hosts.helper import pack
 from deployd.stages import build, package, source, trace
 from deployd.stages.build import runtime
+from tests.bench.tracing import bench_many, bench_trace
+from tests.support.weights import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from deployd.domain.artifact import Manifest
+    from deployd.domain.stages import BuildOutput
+    from tests.support.world import World
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "nextjs"
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 VARIABLES = {"NEXT_SERVER_ACTIONS_ENCRYPTION_KEY": KEY}
+RUNTIME = RuntimeName("node-22.23.3-linux-x64-glibc")
 _LEFT_OUT = shutil.ignore_patterns("node_modules", ".next", "next-env.d.ts")
 
 
@@ -68,7 +79,43 @@ def bench_build(folder: Path, *, say: Callable[[str], None], rounds: int = 5) ->
     say(
         f"build: warm against bare {ratios['warm/bare']:.2f} (at most 1.15), cold against warm {ratios['cold/warm']:.1f} (at least 2)"
     )
+    deployd.run(before_keeping=lambda output: _alone(output, state=folder / "state", say=say), report_sizes=say)
+    ratios["many/few"] = bench_many(folder / "many", say=say)
     return ratios
+
+
+def _alone(output: BuildOutput, *, state: Path, say: Callable[[str], None]) -> None:
+    bench_trace(output, artifacts=state / "artifacts", tools=state / "caches" / "tools", say=say)
+
+
+def bench_delta(world: World, *, say: Callable[[str], None], rounds: int = 3) -> float:
+    """Bytes on the wire to one host after a one-line change, against the bytes of the files that changed."""
+    found = []
+    before = _newest(world)
+    for number in range(1, rounds + 1):
+        _commit(world.app, 1000 + number)
+        events = world.run("release", "--yes", "--json", timeout=900).events
+        after, known = _newest(world), {entry.path: entry for entry in before.files}
+        changed = sum(
+            entry.size for entry in after.files if isinstance(entry, FileEntry) and known.get(entry.path) != entry
+        )
+        objects = statistics.median(event["bytes_sent"] for event in events if event["event"] == Event.RELEASE_SEALED)
+        sent = objects + len(pack(after, RUNTIME))
+        found.append((sent / changed, sent, changed, len(after.files)))
+        before = after
+    ratio, sent, changed, files = sorted(found)[len(found) // 2]
+    say(
+        f"second release after a one-line change ({files:,} files): {sent:,.0f} bytes to a host, its manifest among them, "
+        f"for {changed:,} bytes of changed files: {ratio:.2f} (at most 1.5)"
+    )
+    return ratio
+
+
+def _newest(world: World) -> Manifest:
+    found = (world.state / "artifacts" / "manifests").glob("*.json")
+    return package.load(
+        world.state / "artifacts", ArtifactName.parse(max(found, key=lambda path: path.stat().st_mtime).stem)
+    )
 
 
 class _Deployd:
@@ -79,7 +126,13 @@ class _Deployd:
         self.node = runtime.fetch(runtime.resolve(None), runtimes=state / "runtimes").path
         self.stages: dict[str, list[float]] = defaultdict(list)
 
-    def run(self) -> float:
+    def run(
+        self,
+        *,
+        before_keeping: Callable[[BuildOutput], None] = lambda _output: None,
+        report_sizes: Callable[[str], None] | None = None,
+    ) -> float:
+        """From the commit to its artifact and kept caches; returns the seconds."""
         began = last = time.monotonic()
 
         def done(name: str) -> None:
@@ -103,8 +156,11 @@ class _Deployd:
         done("build")
         files = trace.trace(output, tools=self.state / "caches" / "tools")
         done("trace")
-        package.package(files, built=output.built, artifacts=self.state / "artifacts")
+        artifact = package.package(files, built=output.built, artifacts=self.state / "artifacts")
         done("package")
+        before_keeping(output)
+        if report_sizes:
+            report_sizes(f"build: {told(artifact, output)}")
         build.keep_install(output, caches=caches)
         build.keep_within(self.state / "caches", 20 * 1024**3)
         done("keep the caches")

@@ -1,6 +1,6 @@
 """The benchmark: everything is measured in one run, beside what it is compared with, and told as ratios of medians.
 
-`python -m tests.bench.run [PART...]` with parts build, ship, rollback, flips, throughput, daemon (default: all). Needs root; takes a lab
+`python -m tests.bench.run [PART...]` with parts build, ship, rollback, flips, throughput, delta, daemon (default: all). Needs root; takes a lab
 of four hosts up and down again.
 """
 
@@ -27,7 +27,7 @@ from deployd.hosts.pool import Pool
 from deployd.paths import StatePaths
 from deployd.stages import activate, ship
 from deployd.stages.package.objects import path_of, store_stream
-from tests.bench.building import bench_build
+from tests.bench.building import bench_build, bench_delta
 from tests.bench.daemon import bench_daemon
 from tests.support.world import ROOT, World
 
@@ -334,6 +334,7 @@ PARTS = {
     "rollback": bench_rollback,
     "flips": bench_flips,
     "throughput": bench_throughput,
+    "delta": lambda world: bench_delta(world, say=say),
     "daemon": lambda world: bench_daemon(world, say=say),
     "ship": bench_ship,
 }
