@@ -171,7 +171,7 @@ class Announcer:
             state="ready" if release else "failed",
             rollout=queued.id,
             release=release or preview.release,
-            address=previews.address(daemon.settings, app, release) if release else preview.address,
+            address=previews.address(daemon.settings, app, release, wish=queued.wish) if release else preview.address,
         )
 
 
@@ -243,7 +243,8 @@ def _link(daemon: Daemon, rollout: str) -> str | None:
 def _seen_at(daemon: Daemon, queued: QueuedAsk, fields: Mapping[str, Any]) -> str | None:
     release = fields.get("release")
     if queued.ask.cause == "pull_request" or not queued.ask.activate:
-        return previews.address(daemon.settings, queued.ask.app, str(release) if release else None)
+        named = str(release) if release else None
+        return previews.address(daemon.settings, queued.ask.app, named, wish=queued.wish)
     return _site(queued.wish)
 
 
