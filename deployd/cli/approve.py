@@ -89,8 +89,11 @@ def approvals(
     if cli.options.json:
         cli.out.document(found)
         return
+    held = cli.daemon.pushes.previews(cli.app.name) if cli.client.agenda.fires else []
+    forks = [f"deployd approve pull/{one['number']}" for one in held if one["state"] == "held"]
     if not found:
-        cli.out.line("nothing waits for an approval")
+        cli.out.line("a fork's pull request waits for an approval" if forks else "nothing waits for an approval")
+        cli.out.next(*forks)
         return
     zone = local_zone()
     cli.out.table(
@@ -109,6 +112,7 @@ def approvals(
             for one in found
         ],
     )
+    cli.out.next(*forks)
 
 
 @verb(example="deployd confirm")

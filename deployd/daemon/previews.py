@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from deployd import appfile, logs
-from deployd.daemon.forges import calls, commenting, speaking
+from deployd.daemon.forges import calls, leaving, speaking
 from deployd.daemon.hooks import filters, values
 from deployd.daemon.hooks.asking import PREVIEW
 from deployd.daemon.hooks.values import PullRequest
@@ -22,6 +22,7 @@ from deployd.domain.addresses import preview_url
 from deployd.domain.events import Event
 from deployd.domain.ids import EnvironmentName
 from deployd.domain.options import Keep
+from deployd.domain.release import ReleaseState
 from deployd.errors import DeploydError, HostError, NotFoundError
 from deployd.store.moments import parse
 
@@ -232,7 +233,8 @@ class Reconciler:
             try:
                 if time.monotonic() - asked >= EVERY:
                     asked = time.monotonic()
-                    self.look(daemon)
+                    if daemon.leads():  # of several daemons on one database, one asks the forge
+                        self.look(daemon)
                 else:
                     self.tidy(daemon)
             except Exception:  # noqa: BLE001 - the next look may fare better
@@ -254,30 +256,17 @@ class Reconciler:
         for preview in daemon.store.previews.all():
             if self._ended.is_set():
                 return
+            gone: list[str] = []
             if preview.state == "ready" and preview.release is not None:
-                remove(daemon, preview, but=preview.release)
-            elif preview.state == "closed" and remove(daemon, preview):
+                remove(daemon, preview, but=preview.release, gone=gone)
+            done = preview.state == "closed" and remove(daemon, preview, gone=gone)
+            for commit in {commit for commit in gone if commit != preview.pull.get("commit") or done}:
+                leaving.deactivate(daemon.store, preview, commit)
+            if done:
                 if not daemon.store.previews.change(preview.app, preview.number, state="gone", only="closed"):
                     continue  # it was opened again in the meantime
                 self._log.info("preview_removed", app=preview.app, number=preview.number, release=preview.release)
-                self._say_gone(daemon, preview)
-
-    def _say_gone(self, daemon: Daemon, preview: Preview) -> None:
-        """The comment under the pull request has an address that leads nowhere now."""
-        speaker = speaking.speaker(daemon.store, preview.app, preview.forge)
-        if speaker is None or preview.comment is None:
-            return
-        try:
-            commenting.say(
-                daemon.store,
-                speaker,
-                app=preview.app,
-                repository=str((preview.pull.get("repository") or {}).get("name")),
-                number=preview.number,
-                text=f"**{preview.app}**: the preview was removed.",
-            )
-        except Exception as error:  # noqa: BLE001 - a forge that is down keeps nothing on the hosts
-            self._log.warning("forge_not_told", forge=preview.forge, reason=type(error).__name__)
+                leaving.comment(daemon.store, preview)
 
     def _is_open(self, daemon: Daemon, preview: Preview) -> bool:
         """What the forge says; while it cannot be asked, a preview counts as open."""
@@ -293,8 +282,11 @@ class Reconciler:
         return answer is None or calls.is_open(answer)
 
 
-def remove(daemon: Daemon, preview: Preview, *, but: ReleaseId | None = None) -> bool:
-    """Take the releases of a pull request (all, or all but one) off their hosts; False when one must be tried again."""
+def remove(daemon: Daemon, preview: Preview, *, gone: list[str], but: ReleaseId | None = None) -> bool:
+    """Take the releases of a pull request (all, or all but one) off their hosts; False when one must be tried again.
+
+    The commits of those that were taken off now are added to `gone`.
+    """
     store, done = daemon.store, True
     for queued in store.queue.latest(preview.app, limit=500):
         ask = queued.ask
@@ -309,17 +301,18 @@ def remove(daemon: Daemon, preview: Preview, *, but: ReleaseId | None = None) ->
         record = store.rollouts.find(queued.id)
         if record is None or record.release in {None, but} or queued.wish is None:
             continue
-        done = _discard(daemon, queued.wish, ask, record.release) and done
+        if store.releases.get(record.release).state is ReleaseState.PRUNED:
+            continue
+        if not _discard(daemon, queued.wish, ask, record.release):
+            done = False
+        elif ask.commit is not None:
+            gone.append(ask.commit)
     return done
 
 
 def _discard(daemon: Daemon, wish: Mapping[str, Any], ask: Ask, release: Any) -> bool:
-    from deployd.domain.release import ReleaseState
     from deployd.rollouts.wishes import wish_from_json
 
-    found = daemon.store.releases.get(release)
-    if found.state is ReleaseState.PRUNED:
-        return True
     hosts = wish_from_json(wish).hosts
     try:
         with daemon.workshop.pool_of(hosts) as pool:

@@ -10,7 +10,7 @@ import pytest
 
 from deployd.daemon import previews
 from deployd.daemon.background import Background, GiveUpError
-from deployd.daemon.forges import speaking
+from deployd.daemon.forges import leaving, speaking
 from deployd.daemon.hub import Told
 from deployd.domain.ids import EnvironmentName
 from deployd.domain.secret import Secret
@@ -228,6 +228,14 @@ def test_a_removed_previews_comment_says_so(daemon, forge):
     ((method, path, body),) = said(forge)
     assert (method, path) == ("PATCH", "/repos/acme/shop/issues/comments/5")
     assert "was removed" in body["body"]
+    forge.requests.clear()
+    forge.answers = [(200, [{"id": 1}, {"id": 2}])]
+    leaving.deactivate(daemon.store, daemon.store.previews.find(SHOP, 12), COMMIT)
+    asked, *told = said(forge)
+    assert asked == ("GET", f"/repos/acme/shop/deployments?environment=shop%2Fpreview&ref={COMMIT}", None)
+    assert [(path, body["state"]) for _, path, body in told] == [
+        (f"/repos/acme/shop/deployments/{number}/statuses", "inactive") for number in (1, 2)
+    ]
     with FakeForge() as other:
         other.always = (500, {})
         token(daemon, "github", other)

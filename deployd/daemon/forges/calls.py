@@ -157,6 +157,12 @@ def deployment_status(standing: Standing, number: int) -> Call:
     return Call(method="POST", path=path, body=_given(body))
 
 
+def deployments(repository: str, *, environment: str, commit: str) -> Call:
+    """The question for GitHub's deployments of a commit; the answer is a list."""
+    query = f"environment={quote(environment, safe='')}&ref={quote(commit, safe='')}"
+    return Call(method="GET", path=f"{_repository('github', repository)}/deployments?{query}")
+
+
 def comment(
     forge: str, *, repository: str, number: int, text: str, known: str | None = None, version: int | None = None
 ) -> Call:

@@ -33,7 +33,7 @@ class Speaker:
     token: Secret = field(repr=False)
 
     def say(self, call: Call) -> dict[str, Any] | None:
-        """Make a call; None when what it names is not there.
+        """Make a call; None when what it names is not there. A list comes in `items`.
 
         Raises GiveUpError when it is refused, LaterError when the forge says when to come back, and anything else when
         it may be tried again.
@@ -57,7 +57,7 @@ class Speaker:
             msg = f"{self.forge} answered {answer.status_code} to {call.method} {call.path}"
             raise GiveUpError(msg)
         found = answer.json() if answer.content else {}
-        return found if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) else {"items": found if isinstance(found, list) else []}
 
 
 def _is_limit(answer: httpx.Response) -> bool:
