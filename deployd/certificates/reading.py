@@ -31,6 +31,10 @@ class Certificate:
         """Seconds until it ends; negative once it has."""
         return self.ends - now
 
+    def is_soon(self, now: float) -> bool:
+        """Whether it ends so soon that somebody should look: in two weeks, or in a quarter of a shorter life."""
+        return self.left(now) < min(SOON, (self.ends - self.begins) / 4)
+
     def is_due(self, now: float) -> bool:
         """Whether a third of its time or less is left: it is obtained anew from then on."""
         return self.left(now) <= (self.ends - self.begins) / 3

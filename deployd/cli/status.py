@@ -72,6 +72,7 @@ def _draw(cli: Cli, found: Status) -> None:
             ("  waits", _approval(found)),
             ("  maintenance", _maintenance(found)),
             ("  canary", _canary(found)),
+            ("  certificate", _certificate(found)),
             ("  rollout", f"{rollout.get('id')} {rollout.get('state')}" if rollout else ""),
         ]
     )
@@ -117,6 +118,17 @@ def _approval(found: Status) -> str:
         return ""
     asked = f"{found.approval.get('release')}, asked by {clean(str(found.approval.get('asked_by')))}"
     return f"{asked}, for `deployd approve` until {_clock(found.approval.get('until'))}"
+
+
+def _certificate(found: Status) -> str:
+    """Only of one that ends soon; others are nothing to look at."""
+    served = [host.certificate for host in found.hosts if host.certificate]
+    ends = min((str(one["until"]) for one in served if one["soon"]), default="")
+    if not ends:
+        return ""
+    left = (datetime.fromisoformat(ends) - datetime.now(UTC)).total_seconds()
+    how = f"ends in {format_duration(left)}" if left > 0 else f"EXPIRED {format_duration(-left)} ago"
+    return f"{how}; `deployd domain check` says what to do"
 
 
 def _maintenance(found: Status) -> str:

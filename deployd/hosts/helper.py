@@ -113,10 +113,18 @@ class Helper:
         return self._ask(argv, document, parse=lambda data: tuple(data["changed"]))
 
     def certificate(
-        self, app: AppName, environment: EnvironmentName, *, chain: str, key: Secret, names: Sequence[str], until: float
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        chain: str,
+        key: Secret,
+        names: Sequence[str],
+        since: float,
+        until: float,
     ) -> bool:
-        """Keep a certificate (PEM, good for `names` `until` an epoch second) and serve it; False if it was there."""
-        document = {"chain": chain, "key": key.reveal(), "names": list(names), "until": until}
+        """Keep a certificate (PEM, good for `names` between two epoch seconds) and serve it; False if it was there."""
+        document = {"chain": chain, "key": key.reveal(), "names": list(names), "since": since, "until": until}
         return self._ask(
             verbs.certificate(app, environment), document, parse=lambda data: "certificate" in data["changed"]
         )

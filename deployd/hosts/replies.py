@@ -262,7 +262,10 @@ class Canary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppStatus:
-    """An app in an environment on one host. `since` is when the current release went live, in epoch seconds."""
+    """An app in an environment on one host. `since` is when the current release went live, in epoch seconds.
+
+    `certificate` is from when until when (epoch seconds) the one is good that deployd brought, where it is served.
+    """
 
     current: ReleaseId | None
     epoch: int
@@ -273,6 +276,7 @@ class AppStatus:
     disk_free: int
     maintenance: Maintenance | None = None
     canary: Canary | None = None
+    certificate: tuple[float, float] | None = None
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
@@ -287,6 +291,7 @@ class AppStatus:
             maintenance=Maintenance.from_json(data["maintenance"]) if data.get("maintenance") else None,
             canary=Canary.from_json(data["canary"]) if data.get("canary") else None,
             disk_free=int(data.get("disk_free") or 0),
+            certificate=_span(data["certificate"]) if data.get("certificate") else None,
         )
 
     def release(self, release: ReleaseId) -> HostedRelease | None:
@@ -355,6 +360,10 @@ class LogLine:
             message=str(data["message"]),
             stream=data.get("stream"),
         )
+
+
+def _span(data: Json) -> tuple[float, float]:
+    return float(data["since"]), float(data["until"])
 
 
 def _number(value: object) -> float | None:

@@ -92,9 +92,12 @@ def bring(rollout: Rollout, run: Run) -> None:
     if isinstance(run.tls, tuple):
         chain, key, found = own_files(run, now=time.time())
         left = found.left(time.time())
-        if left < reading.SOON:
+        if found.is_soon(time.time()):
             _warn(rollout.report, "certificate-soon", f"{run.tls[0]} ends in {format_duration(left)}", "renew it")
     else:
+        if run.preview_domain and not _dns_command():
+            what = f"previews below {run.preview_domain} have no certificate: several hosts need a wildcard's"
+            _warn(rollout.report, "acme-dns-missing", what, "set `acme_dns` in the machine's configuration")
         kept = ensure(
             rollout.paths,
             rollout.store,
@@ -123,10 +126,11 @@ def check_own(run: Run) -> None:
 def site_of(app: AppName, environment: EnvironmentName, hosts: Sequence[HostName], run: Run) -> Site:
     """What these options ask an authority for."""
     root = read_file(run.acme_ca_root, "acme_ca_root") if run.acme_ca_root else None
+    previews = (f"*.{app}.{run.preview_domain}",) if run.preview_domain and _dns_command() else ()
     return Site(
         app=app,
         environment=environment,
-        names=tuple(sorted(sites.names_of(run))),
+        names=tuple(sorted({*sites.names_of(run), *previews})),
         hosts=tuple(hosts),
         directory=run.acme_directory or sites.DIRECTORY,
         email=run.acme_email,
@@ -305,7 +309,7 @@ class _Hosts:
             return
 
     def _run(self, doing: str, name: str, value: str) -> None:
-        command = settings.in_force().get("acme_dns")
+        command = _dns_command()
         if not command:
             raise CertificateError(
                 "a wildcard is proven over DNS, and this machine has no command for that",
@@ -314,7 +318,7 @@ class _Hosts:
                 fix="set `acme_dns` in the machine's configuration (docs/domains.md), or bring a certificate",
             )
         try:
-            process.run([*shlex.split(str(command)), doing, name, value], timeout=_DNS_WAIT)
+            process.run([*shlex.split(command), doing, name, value], timeout=_DNS_WAIT)
         except CommandError as error:
             raise CertificateError(
                 f"`{command}` did not {doing} the record {name}",
@@ -323,6 +327,12 @@ class _Hosts:
                 details=error.details,
                 fix="run it by hand; its last words are above",
             ) from error
+
+
+def _dns_command() -> str | None:
+    """The machine's command that makes records in DNS, for wildcards; previews of several hosts have one."""
+    command = settings.in_force().get("acme_dns")
+    return str(command) if command else None
 
 
 def _give(
@@ -334,7 +344,9 @@ def _give(
     key: Secret,
     found: reading.Certificate,
 ) -> bool:
-    return helper.certificate(app, environment, chain=chain, key=key, names=found.names, until=found.ends)
+    return helper.certificate(
+        app, environment, chain=chain, key=key, names=found.names, since=found.begins, until=found.ends
+    )
 
 
 def _fits(kept: Kept, site: Site) -> bool:

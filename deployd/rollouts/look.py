@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,7 @@ def status(store: Store, pool: Pool, app: AppName, environment: EnvironmentName)
                 error=one.error.to_json() if one.error else None,
                 maintenance=_maintenance(one.detail),
                 canary=_canary(one.detail),
+                certificate=_certificate(one.detail),
             )
             for one in found
         ),
@@ -117,6 +119,17 @@ def status(store: Store, pool: Pool, app: AppName, environment: EnvironmentName)
         pin=store.pins.get(app, environment),
         **_said(store, app, environment),
     )
+
+
+def _certificate(found: AppStatus | None) -> dict[str, Any] | None:
+    """Until when it is good, and whether somebody should look."""
+    from deployd.certificates.reading import Certificate
+
+    if found is None or found.certificate is None:
+        return None
+    begins, ends = found.certificate
+    kept = Certificate(names=(), begins=begins, ends=ends, issuer="")
+    return {"until": from_epoch(ends), "soon": kept.is_soon(time.time())}
 
 
 def _maintenance(found: AppStatus | None) -> dict[str, Any] | None:

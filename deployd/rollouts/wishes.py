@@ -189,7 +189,7 @@ class HostState:
     """One host in a status: `state` is live, empty, degraded, failed, down or unreachable; `error` says why.
 
     `maintenance` is `{"since", "allow"}` while visitors are turned away, and `canary` `{"release", "percent"}` while
-    some of them get another release; None otherwise.
+    some of them get another release; None otherwise. `certificate` is `{"until", "soon"}` where deployd brings one.
     """
 
     name: HostName
@@ -202,6 +202,7 @@ class HostState:
     error: Mapping[str, Any] | None = None
     maintenance: Mapping[str, Any] | None = None
     canary: Mapping[str, Any] | None = None
+    certificate: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As in `status --json`."""
@@ -209,7 +210,12 @@ class HostState:
         return asdict(self) | own
 
     def _tables(self) -> tuple[tuple[str, Mapping[str, Any] | None], ...]:
-        return ("error", self.error), ("maintenance", self.maintenance), ("canary", self.canary)
+        return (
+            ("error", self.error),
+            ("maintenance", self.maintenance),
+            ("canary", self.canary),
+            ("certificate", self.certificate),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

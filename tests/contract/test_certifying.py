@@ -47,9 +47,14 @@ class Helper:
             self.answers.put(token, text)
 
     def certificate(
-        self, app: str, environment: str, *, chain: str, key: Secret, names: Sequence[str], until: float
+        self, app: str, environment: str, *, chain: str, key: Secret, names: Sequence[str], since: float, until: float
     ) -> bool:
-        assert (app, environment, reading.read_chain(chain).names, until > 0) == (APP, PRODUCTION, tuple(names), True)
+        assert (app, environment, reading.read_chain(chain).names, 0 < since < until) == (
+            APP,
+            PRODUCTION,
+            tuple(names),
+            True,
+        )
         assert "PRIVATE KEY" in key.reveal()
         changed, self.chain = self.chain != chain, chain
         return changed

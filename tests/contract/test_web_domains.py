@@ -28,7 +28,7 @@ NAMES = {"domains": ["shop.test", "*.shop.test"], "redirects": {"www.shop.test":
 
 
 def bring(host: FakeHost, pair: tuple[str, str], *names: str) -> Any:
-    document = {"chain": pair[0], "key": pair[1], "names": list(names), "until": 2e9}
+    document = {"chain": pair[0], "key": pair[1], "names": list(names), "since": 1, "until": 2e9}
     return host.ok("certificate", *APP, doc=document)
 
 
@@ -184,7 +184,7 @@ def test_a_certificate_that_does_not_fit_changes_nothing(live: RealWeb, host: Fa
     before = host.ok("status", *APP)["certificate"]
 
     def refused(document: dict[str, Any], code: str) -> None:
-        host.refused("certificate", *APP, doc={"names": [], "until": 1, **document}, code=code)
+        host.refused("certificate", *APP, doc={"names": [], "since": 0, "until": 1, **document}, code=code)
 
     refused({"chain": good[0], "key": other[1]}, "certificate-refused")
     refused({"chain": good[0], "key": "x"}, "bad-request")
