@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import gzip
 import json
 import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from deployd.daemon import wiring
+from deployd.daemon.api import hooks
 from deployd.daemon.api.app import make_app
 from deployd.daemon.hooks import door
 from deployd.domain.ids import AppName
@@ -214,3 +219,40 @@ def test_an_answer_does_not_wait_for_git(daemon, client):
     began = time.monotonic()
     assert post(client, made.github(made.github_push())).status_code == 202
     assert time.monotonic() - began < 5  # the repository's address answers nobody
+
+
+def test_a_body_that_does_not_come_is_given_up(monkeypatch):
+    class Silent:
+        async def body(self):
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(hooks, "_PATIENCE", 0.05)
+    answer = asyncio.run(hooks.deliver("shop", Silent(), None, None))
+    assert (answer.status_code, json.loads(answer.body)["error"]["code"]) == (408, "hook-too-slow")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate"])
+def test_a_compressed_body_is_never_unpacked(client, encoding):
+    body = gzip.compress(made.body_of(made.github_push()) + b" " * 10_000_000)
+    headers, _ = made.github(made.github_push())
+    headers |= {"content-encoding": encoding, "x-hub-signature-256": f"sha256={made.signature(body)}"}
+    assert post(client, (headers, body)).json()["title"] == "hook-malformed"
+
+
+def test_a_forges_own_secret_is_taken_and_what_is_told_of_deliveries_says_what_became_of_them(daemon, client):
+    from deployd.daemon.api import pushes
+
+    body = pushes.HookBody(secret="whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q=")
+    request = SimpleNamespace(state=SimpleNamespace())
+    told = pushes.hook("shop", body, request, SimpleNamespace(who="ada"), daemon)
+    assert (told["secret"], told["since"]) == (None, None)
+    assert daemon.store.secrets.reveal("hook", app="shop", name="").reveal() == body.secret
+    assert post(client, made.github(made.github_push())).status_code == 401  # signed with the secret before
+    daemon.store.secrets.put("hook", app="shop", name="", value=SECRET, who="test")
+    post(client, made.github(made.github_push()))
+    (queued,) = daemon.store.queue.waiting()
+    daemon.store.queue.finish(queued.id, outcome="ignored", reason="nothing changed")
+    (delivery,) = pushes.deliveries("shop", None, daemon)["deliveries"]
+    assert delivery["became"] == [{"rollout": queued.id, "state": "ignored", "reason": "nothing changed"}]
+    fresh = pushes.hook("shop", pushes.HookBody(rotate=True), request, SimpleNamespace(who="ada"), daemon)["secret"]
+    assert len(base64.b64decode(fresh.removeprefix("whsec_"), validate=True)) == 32
