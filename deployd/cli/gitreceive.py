@@ -231,23 +231,28 @@ def _release(cli: Cli, app: AppName, repositories: Repositories, one: _Moved, *,
         return True
     seen = repositories.at(one.ref)
     repositories.show(one.ref, one.after or "")
-    accepted = False
+    bad: list[dict[str, Any]] | None = None
     try:
         who = os.environ.get(_KEY) or "git"
         # an annotated tag's id is no commit's
         before = one.before if one.branch else None
         rollout = cli.daemon.pushes.push(app, name=one.name, tag=one.tag, commit=commit, before=before, who=who)
-        accepted = _accepted(cli, app, rollout, gone)
+        found = _ended(cli, app, rollout, gone)
+        bad = [each for each in found if each["outcome"] not in _GOOD]
     finally:
-        if not accepted:
+        if bad != []:
             repositories.take_back(one.ref, seen)
-    if not accepted:
-        cli.out.line(f"{one.name} is refused: {commit[:10]} is not released; what was live is live")
-    return accepted
+    if not bad:
+        return True
+    live = ", ".join(each["environment"] for each in found if each["outcome"] == "live")
+    failed = ", ".join(each["environment"] or each["outcome"] for each in bad)
+    still = f"live in {live}, and not in {failed}" if live else "not released; what was live is live"
+    cli.out.line(f"{one.name} is refused: {commit[:10]} is {still}")
+    return False
 
 
-def _accepted(cli: Cli, app: AppName, rollout: RolloutId, gone: threading.Event) -> bool:
-    """Follow a push's rollouts to their end, and say whether all of them ended well."""
+def _ended(cli: Cli, app: AppName, rollout: RolloutId, gone: threading.Event) -> list[dict[str, Any]]:
+    """Follow a push's rollouts to their end, one for each environment that it is for."""
     _follow(cli, rollout, gone)
     found = _placed(cli, app, rollout)
     for other in found:
@@ -257,7 +262,7 @@ def _accepted(cli: Cli, app: AppName, rollout: RolloutId, gone: threading.Event)
     for one in found:
         if one["outcome"] == "ignored":
             cli.out.line(f"kept, not released: {one['reason']}")
-    return all(one["outcome"] in _GOOD for one in found)
+    return found
 
 
 def _placed(cli: Cli, app: AppName, rollout: RolloutId) -> list[dict[str, Any]]:
