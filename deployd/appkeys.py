@@ -6,32 +6,43 @@ No pydantic: it takes 0.2 s to import and `deployd status` reads this file (meas
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from deployd.domain import options, sites
-from deployd.domain.ids import HostName
-from deployd.domain.quantity import parse_duration, parse_size, write_duration, write_size
+from deployd.appkinds import (
+    APPROVAL,
+    BCRYPT,
+    COUNT,
+    COUNT_OR_NONE,
+    DOMAIN,
+    DOMAINS,
+    DURATION,
+    EMAIL,
+    FLAG,
+    GLOBS,
+    HOSTS,
+    HSTS,
+    HTTPS_URL,
+    INSTANCES,
+    NUMBER,
+    PATTERNS,
+    PORT,
+    REF,
+    RELATIVE,
+    SIZE,
+    STATUSES,
+    TEXT,
+    TLS,
+    URL_PATH,
+    URL_PATHS,
+    Kind,
+    by_kind,
+    choice,
+)
+from deployd.domain import options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_DOMAIN = re.compile(
-    r"(?=.{1,253}$)(?:\*\.)?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
-)
-_STATUS = range(100, 600)
-_PORTS = range(1, 65536)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """What a value may be: `expected` completes "should be ...", `parse` raises ValueError, `write` gives TOML."""
-
-    expected: str
-    parse: Callable[[Any], Any]
-    write: Callable[[Any], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,251 +84,6 @@ class Section:
         return {field.name: field.default for field in fields(self.type)}[key.field or key.name]
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or "\n" in value:
-        raise ValueError
-    return value
-
-
-def _whole(low: int, high: int | None = None) -> Callable[[Any], int]:
-    def parse(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-            raise ValueError
-        return value
-
-    return parse
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise ValueError
-    return float(value)
-
-
-def _duration(value: Any) -> float:
-    if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - one error for every wrong value
-    return parse_duration(value)
-
-
-def _size(value: Any) -> int:
-    if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - one error for every wrong value
-    return parse_size(value)
-
-
-def _path(value: Any) -> str:
-    text = _text(value)
-    if not text.startswith("/") or any(char.isspace() for char in text):
-        raise ValueError
-    return text
-
-
-def _ref(value: Any) -> str:
-    text = _text(value)
-    if text.startswith("-"):
-        raise ValueError
-    return text
-
-
-def _domain(value: Any) -> str:
-    text = sites.in_ascii(_text(value).strip())
-    if not _DOMAIN.fullmatch(text):
-        raise ValueError
-    return text
-
-
-def _site(value: Any) -> str | tuple[str, str]:
-    """A domain, or one that redirects: `{ name = "www.a.example", redirect = "a.example" }`."""
-    if not isinstance(value, dict):
-        return _domain(value)
-    if set(value) != {"name", "redirect"}:
-        raise ValueError
-    name, target = _domain(value["name"]), _domain(value["redirect"])
-    if name == target or target.startswith("*"):
-        raise ValueError
-    return name, target
-
-
-def _sites(value: Any) -> tuple[str | tuple[str, str], ...]:
-    found = _many(_site)(value)
-    names = [one if isinstance(one, str) else one[0] for one in found]
-    if len(set(names)) < len(names):
-        raise ValueError
-    return found
-
-
-def _by_kind(found: tuple[str | tuple[str, str], ...]) -> dict[str, Any]:
-    return {
-        "domains": tuple(one for one in found if isinstance(one, str)),
-        "redirects": tuple(one for one in found if not isinstance(one, str)),
-    }
-
-
-def _write_sites(found: Any) -> str:
-    written = [
-        json.dumps(sites.for_people(one), ensure_ascii=False)
-        if isinstance(one, str)
-        else _write_table({"name": sites.for_people(one[0]), "redirect": sites.for_people(one[1])})
-        for one in found
-    ]
-    return f"[{', '.join(written)}]"
-
-
-def _plain_domain(value: Any) -> str:
-    text = _domain(value)
-    if text.startswith("*"):
-        raise ValueError
-    return text
-
-
-def _bcrypt(value: Any) -> str:
-    if not re.fullmatch(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}", _text(value)):
-        raise ValueError
-    return str(value)
-
-
-def _tls(value: Any) -> str | tuple[str, str]:
-    if isinstance(value, dict):
-        if set(value) != {"cert", "key"}:
-            raise ValueError
-        return _text(value["cert"]), _text(value["key"])
-    if value not in ("acme", "internal", "off"):
-        raise ValueError
-    return str(value)
-
-
-def _write_tls(value: Any) -> str:
-    return _toml(value) if isinstance(value, str) else _write_table({"cert": value[0], "key": value[1]})
-
-
-def _write_table(table: dict[str, str]) -> str:
-    inner = ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items())
-    return f"{{ {inner} }}"
-
-
-def _hsts(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return sites.HSTS if value else None
-    return _duration(value)
-
-
-def _https(value: Any) -> str:
-    text = _text(value)
-    if not text.startswith("https://") or any(char.isspace() or char in '{}"`' for char in text):
-        raise ValueError
-    return text
-
-
-def _email(value: Any) -> str:
-    text = _text(value)
-    if not re.fullmatch(r"[^@\s{}\"`]+@[^@\s{}\"`]+", text):
-        raise ValueError
-    return text
-
-
-def _instances(value: Any) -> int | str:
-    return "cores" if value == "cores" else _whole(1, 64)(value)
-
-
-def _many(one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    def parse(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise ValueError  # noqa: TRY004 - one error for every wrong value
-        return tuple(dict.fromkeys(one(item) for item in value))
-
-    return parse
-
-
-def _choice(*values: str) -> Kind:
-    def parse(value: Any) -> str:
-        if value not in values:
-            raise ValueError
-        return str(value)
-
-    return Kind(expected="one of " + ", ".join(f'"{value}"' for value in values), parse=parse, write=json.dumps)
-
-
-def _approval(value: Any) -> str:
-    if isinstance(value, bool):
-        return "any" if value else "off"
-    if value != "other":
-        raise ValueError
-    return str(value)
-
-
-def _relative(value: Any) -> str:
-    text = _text(value)
-    if text.startswith("/") or "\\" in text:
-        raise ValueError
-    return text
-
-
-def _globs(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    if not isinstance(value, dict):
-        raise ValueError  # noqa: TRY004 - one error for every wrong value
-    return tuple((_text(route), _many(_relative)(files)) for route, files in value.items())
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError  # noqa: TRY004 - one error for every wrong value
-    return value
-
-
-def _write_globs(value: Any) -> str:
-    inner = ", ".join(f"{json.dumps(route, ensure_ascii=False)} = {_toml(files)}" for route, files in value)
-    return f"{{ {inner} }}" if inner else "{}"
-
-
-def _toml(value: Any) -> str:
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
-
-
-TEXT = Kind(expected="a text", parse=_text, write=_toml)
-REF = Kind(expected="a branch's name", parse=_ref, write=_toml)
-DURATION = Kind(
-    expected='a duration such as "500ms", "30s" or "20m"',
-    parse=_duration,
-    write=lambda value: _toml(write_duration(value)),
-)
-SIZE = Kind(expected='a size such as "512M" or "4G"', parse=_size, write=lambda value: _toml(write_size(value)))
-NUMBER = Kind(expected="a number above 0", parse=_number, write=_toml)
-COUNT = Kind(expected="a whole number, 1 or more", parse=_whole(1), write=_toml)
-COUNT_OR_NONE = Kind(expected="a whole number, 0 or more", parse=_whole(0), write=_toml)
-PORT = Kind(expected="a port, 1 to 65535", parse=_whole(_PORTS[0], _PORTS[-1]), write=_toml)
-URL_PATH = Kind(expected='a path that begins with "/"', parse=_path, write=_toml)
-URL_PATHS = Kind(expected='a list of paths that begin with "/"', parse=_many(_path), write=_toml)
-STATUSES = Kind(
-    expected="a list of HTTP statuses such as [200, 204]", parse=_many(_whole(_STATUS[0], _STATUS[-1])), write=_toml
-)
-INSTANCES = Kind(expected='a whole number from 1 to 64, or "cores"', parse=_instances, write=_toml)
-HOSTS = Kind(expected='a list of host names such as ["web1", "web2"]', parse=_many(HostName.parse), write=_toml)
-DOMAINS = Kind(
-    expected='a list of domains such as ["shop.example"]; one that leads elsewhere is { name = ..., redirect = ... }',
-    parse=_sites,
-    write=_write_sites,
-)
-DOMAIN = Kind(expected='a domain such as "preview.shop.example"', parse=_plain_domain, write=_toml)
-BCRYPT = Kind(expected="what `deployd preview password` printed", parse=_bcrypt, write=_toml)
-TLS = Kind(expected='"acme", "internal", "off", or { cert = FILE, key = FILE }', parse=_tls, write=_write_tls)
-HSTS = Kind(
-    expected='true, false, or a duration such as "365d"', parse=_hsts, write=lambda value: _toml(write_duration(value))
-)
-HTTPS_URL = Kind(expected='an address that begins with "https://"', parse=_https, write=_toml)
-EMAIL = Kind(expected="an email address", parse=_email, write=_toml)
-RELATIVE = Kind(expected="a path below the repository, with forward slashes", parse=_relative, write=_toml)
-GLOBS = Kind(
-    expected='a table of routes and file globs such as { "/api/*" = ["data/**"] }', parse=_globs, write=_write_globs
-)
-PATTERNS = Kind(expected='a list of globs such as ["v*"]', parse=_many(_relative), write=_toml)
-FLAG = Kind(expected="true or false", parse=_flag, write=_toml)
-APPROVAL = Kind(
-    expected='true, false or "other"',
-    parse=_approval,
-    write=lambda value: {"any": "true", "off": "false"}.get(value, '"other"'),
-)
-
 BUILD = Section(
     name="build",
     type=options.Build,
@@ -347,7 +113,7 @@ BUILD = Section(
         Key(name="cpus", kind=NUMBER, example="2.0", help="How many processors the build may use. Without it: all."),
         Key(
             name="framework",
-            kind=_choice("nextjs", "nuxt", "astro", "sveltekit", "react-router", "node", "static"),
+            kind=choice("nextjs", "nuxt", "astro", "sveltekit", "react-router", "node", "static"),
             example='"node"',
             help="What the app is made with. Without it: what package.json and the configuration files say.",
         ),
@@ -407,7 +173,7 @@ VERIFY = Section(
     keys=(
         Key(
             name="mode",
-            kind=_choice("strict", "warn", "off"),
+            kind=choice("strict", "warn", "off"),
             example='"warn"',
             help="strict: a missing module or file stops the release. warn: it is told. off: nothing is tried.",
         ),
@@ -458,7 +224,7 @@ ROLLOUT = Section(
     keys=(
         Key(
             name="strategy",
-            kind=_choice("all", "batch", "canary"),
+            kind=choice("all", "batch", "canary"),
             example='"canary"',
             help="all: every host at once. batch: `batch` hosts at a time. canary: one host first, then the rest.",
         ),
@@ -570,7 +336,7 @@ SITE = Section(
             kind=DOMAINS,
             example='["shop.example", { name = "www.shop.example", redirect = "shop.example" }]',
             help="Domains that the web server answers for. None: every name that no other app has.",
-            fields_of=_by_kind,
+            fields_of=by_kind,
             value_of=lambda run: (*run.domains, *run.redirects),
         ),
         Key(name="port", kind=PORT, example="80", help="The web server's port, where there is no https."),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from deployd import appkeys
+from deployd import appkeys, appkinds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,8 +65,8 @@ def app_text(
     answers: Sequence[int] | None = None,
 ) -> str:
     """A whole `deployd.toml` of an app; `health` is the page that the probe is to ask for, `answers` what counts."""
-    probe = {"path": appkeys.URL_PATH.write(health)} if health else {}
-    probe |= {"status": appkeys.STATUSES.write(tuple(answers))} if answers else {}
+    probe = {"path": appkinds.URL_PATH.write(health)} if health else {}
+    probe |= {"status": appkinds.STATUSES.write(tuple(answers))} if answers else {}
     head = comment(_APP_HEAD) + (f"\n# Made with {framework}." if framework else "")
     parts = [
         head,
