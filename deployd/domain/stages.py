@@ -52,6 +52,7 @@ class BuildPlan:
     `install` and `command` are empty when there is nothing to install or to build; `lockfile` and `lockfile_sha256` are
     "" then. `output` and `entry` are what deployd.toml says, relative to the app's folder. `trace_root` is the absolute
     folder that traced files are taken from (the lock file's folder: a workspace's root); "" means the app's folder.
+    `cpu` is the hosts' where it is not this machine's: their optional packages are installed and travel too.
     """
 
     framework: str
@@ -68,6 +69,7 @@ class BuildPlan:
     output: str | None = None
     entry: str | None = None
     trace_root: str = ""
+    cpu: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ACTIONS_KEY = "NEXT_SERVER_ACTIONS_ENCRYPTION_KEY"
 
 
-def build(rollout: Rollout, checked_out: Json) -> Json:
+def build(rollout: Rollout, checked_out: Json, fleet_kind: Json) -> Json:
     """Build the tree, unless this very build was made before. Returns `artifact` (of the earlier one) or `output`."""
     tree = checkout.here(rollout, checked_out)
     variables = _build_variables(rollout)
@@ -46,6 +46,7 @@ def build(rollout: Rollout, checked_out: Json) -> Json:
         environment=rollout.environment,
         variables=clear,
         trace_root=rollout.options.trace.root,
+        cpu=fleet_kind["cpu"],
     )
     rollout.report(
         Event.BUILD_PLANNED,

@@ -34,7 +34,7 @@ def release(run: Runner, rollout: Rollout) -> Json:
         fleet_kind = run.step(Step.CHECK, fleet.check, rollout)
         if isinstance(wish, ReleaseWish) and wish.source is not None:
             tree = run.step(Step.SOURCE, checkout.source, rollout)
-            built = run.step(Step.BUILD, making.build, rollout, tree)
+            built = run.step(Step.BUILD, making.build, rollout, tree, fleet_kind)
             artifact = run.step(Step.PACKAGE, making.package, rollout, tree, built, fleet_kind)
         elif isinstance(wish, PromoteWish):
             artifact = run.step(Step.PACKAGE, making.take_over, rollout, fleet_kind)

@@ -15,7 +15,7 @@ from deployd import process
 from deployd.domain.events import Event, Report, quiet
 from deployd.domain.stages import BuildOutput, BuildPlan, SourceTree
 from deployd.errors import BuildError, CommandError
-from deployd.stages.build import cache, failing, frameworkcache, installs, limits, nextapp, outcome, told
+from deployd.stages.build import cache, failing, frameworkcache, installs, limits, nextapp, outcome, platforms, told
 from deployd.stages.build.buildlog import logged
 from deployd.stages.build.environment import build_environment
 from deployd.stages.build.ground import ground as ground_of
@@ -72,14 +72,8 @@ def build(
             ),
             ground=ground, options=options, on_line=on_line, cancel=cancel, log=log, report=report,
         )  # fmt: skip
-        kept = zone / "installs" / installs.key(plan, folder=folder)
-        if not plan.install:
-            pass  # pages as they are, without package.json
-        elif use_cache and installs.restore(kept, folder=folder):
-            report(Event.INSTALL_SKIPPED, manager=plan.manager, lockfile=Path(plan.lockfile).name)
-        else:
-            runner.run(plan.install, cwd=folder, what="installing the packages", production=False)
-            (zone / "stores" / cache.RECORD).unlink(missing_ok=True)  # its size is another now
+        if plan.install:  # pages as they are, without package.json, need none
+            _install(plan, runner, folder=folder, zone=zone, use_cache=use_cache, report=report)
         if plan.framework == "nextjs":
             nextapp.check(nextapp.installed(app_dir, Path(source.root)), said=options.framework == "nextjs")
         _remove(app_dir / ".next")  # committed by mistake, or the working tree's
@@ -109,6 +103,17 @@ def build(
         seconds=time.monotonic() - started,
         **left.fields(),
     )
+
+
+def _install(plan: BuildPlan, runner: _Runner, *, folder: Path, zone: Path, use_cache: bool, report: Report) -> None:
+    """Have the packages in the checkout: those of an earlier build of the same lock file, else new ones."""
+    if use_cache and installs.restore(zone / "installs" / installs.key(plan, folder=folder), folder=folder):
+        report(Event.INSTALL_SKIPPED, manager=plan.manager, lockfile=Path(plan.lockfile).name)
+        return
+    runner.run(plan.install, cwd=folder, what="installing the packages", production=False)
+    if plan.cpu and plan.manager == "npm":
+        platforms.add_npms(folder, lockfile=Path(plan.lockfile), cpu=plan.cpu, install=runner.install)
+    (zone / "stores" / cache.RECORD).unlink(missing_ok=True)  # its size is another now
 
 
 def keep_install(output: BuildOutput, *, caches: Path, report: Report = quiet) -> None:
@@ -190,6 +195,10 @@ class _Runner:
         self._env, self._ground, self._options, self._on_line = env, ground, options, on_line
         self._cancel, self._log, self._report = cancel, log, report
         self._warned = False
+
+    def install(self, argv: Sequence[str], cwd: Path) -> None:
+        """Run an install that is not the app's own."""
+        self.run(argv, cwd=cwd, what="installing the packages for the hosts' CPU", production=False)
 
     def run(self, argv: Sequence[str], *, cwd: Path, what: str, production: bool) -> None:
         told: list[str] = []

@@ -63,7 +63,10 @@ def tools(plan: BuildPlan, *, caches: Path, cancel: threading.Event | None = Non
 def key(plan: BuildPlan, *, folder: Path) -> str:
     """What decides the result of an install: lock file, manifests, manager, Node.js, and how it is called."""
     digest = hashlib.sha256(
-        json.dumps([plan.lockfile_sha256, plan.manager, plan.manager_version, plan.node, plan.install]).encode()
+        json.dumps(
+            [plan.lockfile_sha256, plan.manager, plan.manager_version, plan.node, plan.install]
+            + ([plan.cpu] if plan.cpu else [])
+        ).encode()
     )
     for path in sorted(_manifests(folder)):
         digest.update(f"{path.relative_to(folder)}\0".encode(errors="surrogateescape") + path.read_bytes() + b"\0")

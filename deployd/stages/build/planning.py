@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 from deployd.domain.ids import BuildId
 from deployd.domain.stages import BuildPlan, SourceTree
 from deployd.errors import BuildError
-from deployd.stages.build import commands, framework, manifest, nextapp, packages, runtime, treehash, workspaces
+from deployd.stages.build import (
+    commands,
+    framework,
+    manifest,
+    nextapp,
+    packages,
+    platforms,
+    runtime,
+    treehash,
+    workspaces,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,10 +39,16 @@ def plan(
     environment: str,
     variables: Mapping[str, str],
     trace_root: str | None = None,
+    cpu: str = "",
 ) -> BuildPlan:
-    """Plan a build; `variables` are the build-time ones, in clear, `trace_root` is trace.root. Raises BuildError."""
+    """Plan a build; `variables` are the build-time ones, in clear, `trace_root` is trace.root, `cpu` is the hosts'.
+
+    Raises BuildError.
+    """
     try:
-        return _plan(source, options, app=app, environment=environment, variables=variables, trace_root=trace_root)
+        return _plan(
+            source, options, app=app, environment=environment, variables=variables, trace_root=trace_root, cpu=cpu
+        )
     except BuildError as error:  # the checkout's place on this machine says nothing to anybody
         inside = error.what.replace(f"{source.root}/", "").replace(source.root, "the repository's top folder")
         raise error.but(what=inside) from None
@@ -46,6 +62,7 @@ def _plan(
     environment: str,
     variables: Mapping[str, str],
     trace_root: str | None,
+    cpu: str,
 ) -> BuildPlan:
     app_dir, root = Path(source.app_dir), Path(source.root)
     found = framework.detect(app_dir, said=options.framework)
@@ -55,6 +72,9 @@ def _plan(
     workspace = workspace_of(manager, found, app_dir=app_dir) if manager else None
     node = _node(options, app_dir=app_dir, root=root, package=found.package)
     install = packages.install(manager, workspace) if manager else ()
+    other = cpu if manager and cpu != platforms.own_cpu() and not options.install else ""
+    if manager and other:
+        install = platforms.with_cpu(install, name=manager.name, version=manager.version, cpu=other)
     install = ("sh", "-c", options.install) if options.install else install
     command = ("sh", "-c", options.command) if options.command else commands.build(found, manager, workspace)
     inputs = {
@@ -71,6 +91,7 @@ def _plan(
         "node": node,
         "variables": {name: hashlib.sha256(value.encode()).hexdigest() for name, value in sorted(variables.items())},
     }
+    inputs |= {"cpu": other} if other else {}
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return BuildPlan(
         framework=found.framework,
@@ -87,6 +108,7 @@ def _plan(
         output=options.output,
         entry=options.entry,
         trace_root=str(_trace_root(app_dir, root=root, said=trace_root)),
+        cpu=other,
     )
 
 

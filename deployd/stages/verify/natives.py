@@ -113,16 +113,21 @@ def _judge(package: str, files: list[tuple[FileEntry, Native | None]], fleet: Fl
     yield Finding(
         kind="native",
         what=f"{what}; the hosts are {fleet}",
-        fix=_way_out(package, native, fleet),
+        fix=_way_out(package, entry.path, native, fleet),
         error=native is not None,  # fsevents is for macOS alone, and never loaded elsewhere
     )
 
 
-def _way_out(package: str, native: Native | None, fleet: Fleet) -> str:
+def _way_out(package: str, path: str, native: Native | None, fleet: Fleet) -> str:
     if native is not None and native.cpu == fleet.cpu and native.libc == fleet.libc:
         return (
             f"build where glibc is {fleet.libc_version} or older (on the hosts' system), "
             f"or use a version of {package or 'it'} whose binaries are made for an older one"
+        )
+    if package and f"node_modules/{package}/" in path:  # one package for all, with what fits the machine that installs
+        return (
+            f"{package} has no package of its own for each platform: release from a machine with {fleet.cpu} and "
+            f"{fleet.libc}, use something else in its place, or bring a file for {fleet.cpu} with [trace] include"
         )
     wanted = f"{package}-linux{'musl' if fleet.libc == 'musl' else ''}-{fleet.cpu}" if package else "PACKAGE"
     return (

@@ -108,6 +108,21 @@ def test_a_newer_glibc_is_mended_by_another_machine_another_platform_by_an_insta
     assert "npm install --no-save --force @img/sharp-linux-x64" in other.fix
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        PACKAGE,
+        "node_modules/bufferutil/prebuilds/linux-x64/node.napi.node",
+        "node_modules/.pnpm/a@1/node_modules/a/a.node",
+    ],
+)
+def test_a_package_that_is_compiled_where_it_is_installed_wants_another_machine(tmp_path: Path, path: str) -> None:
+    (found,) = checked(tmp_path, Fleet(cpu="arm64", libc="glibc"), **{path: elf("x64", "libc.so.6")})
+
+    assert "release from a machine with arm64 and glibc" in found.fix
+    assert "npm install" not in found.fix
+
+
 def test_hosts_that_do_not_tell_their_version_are_trusted(tmp_path: Path) -> None:
     assert checked(tmp_path, Fleet(cpu="x64", libc="glibc"), **{PACKAGE: elf("x64", "libc.so.6", "2.99")}) == ()
 
