@@ -131,6 +131,7 @@ def test_rollback_prune_and_a_second_release_of_a_build(host: FakeHost, two: Rea
     assert who(two.ask(f"/?dpl={BUILDS[A]}")) == C
     assert who(two.ask(f"/?dpl={B}")) == C
     assert sorted(one.name for one in host.path("pins").iterdir()) == sorted([C, BUILDS[B]])
+    assert not host.path("special").exists()
 
 
 def test_the_id_that_an_app_gives_itself_is_known(host: FakeHost, web: RealWeb) -> None:
@@ -258,6 +259,7 @@ def test_some_visitors_get_another_release_and_keep_it(host: FakeHost, two: Real
         assert who(two.ask("/api", Cookie=f"__deployd_canary={wrong}", Accept="*/*")) == B
     assert who(two.ask(f"/?dpl={BUILDS[C]}")) == C
     assert who(two.ask(f"/?dpl={BUILDS[A]}", Cookie="__deployd_canary=00")) == A
+    assert who(two.ask(f"/?dpl={BUILDS[B]}", Cookie="__deployd_canary=00")) == B  # a page that was loaded before
     canary(100)
     assert set(lots(two, 5).values()) == {C}
     assert host.ok("status", "shop", "production")["canary"] == {"release": C, "percent": 100.0}
