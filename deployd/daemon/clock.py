@@ -5,11 +5,14 @@ for each run that is to come, and the moments are ours (domain/cron.py): its own
 02:30 twice in autumn, and drops what is a second late. Its pools are not used either: a job is removed from its store
 before a pool runs it, so a process that is killed there loses it. Here the run is begun, asked and ended in the
 scheduler's own thread, and each of the three may be done again: the ask has a key made of schedule and time.
+
+Of several daemons on one database one has the clock, by a lock of the database; when it dies, another takes it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 10.0
 """Seconds between two looks at the table: a second terminal, or a rollout, may have written to it."""
+_SHARED_EVERY = 2.0  # seconds, where another daemon may have written to it, or have died with the clock
+_LOCK = "clock"
 
 
 class Clock:
@@ -58,6 +63,31 @@ class Clock:
         self._daemon = daemon
         daemon.dispatcher.gates.append(self._gate)
         daemon.hub.listeners.append(self._hear)
+        if daemon.store.database.shared:
+            daemon.leads = self.is_ours
+        if self._take():
+            self._begin()
+        threading.Thread(target=self._loop, daemon=True, name="clock").start()
+
+    def is_ours(self) -> bool:
+        """Whether this process has the clock: it alone fires, and does what is done once for all daemons."""
+        presence = self._running.store.presence
+        return presence is None or presence.holds(_LOCK)
+
+    def _take(self) -> bool:
+        """Have the clock, if no other daemon has it."""
+        presence = self._running.store.presence
+        if presence is None or presence.holds(_LOCK):
+            return True
+        presence.free(_LOCK)  # it was lost with a session that broke
+        taken = presence.take(_LOCK, {"command": "deployd serve", "pid": os.getpid()})
+        if taken:
+            self._log.info("clock_taken")
+        return taken
+
+    def _begin(self) -> None:
+        """Make the timer's jobs again from the table; what was missed is done or skipped at once."""
+        daemon = self._running
         self._scheduler = BackgroundScheduler(
             jobstores={"default": SQLAlchemyJobStore(engine=daemon.store.database.engine)},
             executors={"default": _Here(self)},
@@ -68,7 +98,13 @@ class Clock:
         self._scheduler.remove_all_jobs()
         self._look()
         self._scheduler.resume()
-        threading.Thread(target=self._loop, daemon=True, name="clock").start()
+
+    def _end(self) -> None:
+        """The clock is another's now."""
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is not None and scheduler.running:
+            scheduler.shutdown(wait=False)
+            self._log.warning("clock_lost")
 
     def stop(self) -> None:
         """Fire nothing more."""
@@ -76,6 +112,8 @@ class Clock:
         self._woken.set()
         if self._scheduler is not None and self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+        if self._daemon is not None and (presence := self._daemon.store.presence) is not None:
+            presence.free(_LOCK)
 
     def wake(self) -> None:
         """The schedules have changed: look at the table now."""
@@ -83,7 +121,7 @@ class Clock:
 
     def fire(self, schedule: str) -> None:
         """Do what is due of a schedule, and set the timer for its next run. From any thread; twice is once."""
-        if self._stopping.is_set():
+        if self._stopping.is_set() or not self.is_ours():
             return
         timer = self._fire(schedule)  # set without our lock: the scheduler holds its own one when it calls us
         if timer:
@@ -145,11 +183,19 @@ class Clock:
     # the timer
 
     def _loop(self) -> None:
+        every = _SHARED_EVERY if self._running.store.database.shared else LOOK_EVERY
         while not self._stopping.is_set():
-            self._woken.wait(LOOK_EVERY)
+            self._woken.wait(every)
             self._woken.clear()
+            if self._stopping.is_set():
+                return
             try:
-                self._look()
+                if not self._take():
+                    self._end()
+                elif self._scheduler is None:
+                    self._begin()
+                else:
+                    self._look()
             except Exception:  # noqa: BLE001 - a full disk must not end the clock
                 self._log.exception("clock_failed")
 
@@ -169,7 +215,7 @@ class Clock:
                 self.fire(schedule.id)
 
     def _set_timer(self, schedule: Schedule, at: datetime) -> None:
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self._scheduler is None:
             return
         job = f"{schedule.id}@{text_of(at)}"
         if self._scheduler.get_job(job) is None:

@@ -145,6 +145,12 @@ class FolderHost:
         return {"present": True}
 
     def _holder(self, _state: Json, _args: Sequence[str], _document: Json) -> Json:
+        with (self.root / "hold").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                told: Json = json.loads((self.root / "holder").read_text() or "{}")
+                return {**told, "held": True}
         return {"held": False}
 
     def _unlock(self, state: Json, _args: Sequence[str], _document: Json) -> Json:
@@ -306,7 +312,9 @@ class _Held:
         yield json.dumps(reply).encode()
 
     def write(self, data: bytes) -> None:
-        """Who holds it, which is not kept here."""
+        """Who holds it."""
+        if self._held:
+            (self._host.root / "holder").write_bytes(data)
 
     def end_input(self) -> None:
         """Let go."""

@@ -31,7 +31,7 @@ AWAY = 30.0
 """How long a server that was there is waited for, in seconds."""
 _PAUSE = 0.2
 _SETTINGS = (
-    "-c timezone=UTC -c lock_timeout=30000 -c idle_in_transaction_session_timeout=20000"
+    "-c timezone=UTC -c lock_timeout=30000 -c idle_in_transaction_session_timeout=10000"
     # a machine that vanished: its session, and so its locks, end within 15 s
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 -c tcp_user_timeout=15000"
 )

@@ -29,8 +29,16 @@ def drive():
 class Served:
     """A daemon that runs, and what it said. `close` ends it by SIGTERM."""
 
-    def __init__(self, folder: Path, *, fault: str = "", env: dict[str, str] | None = None, listen: str = "") -> None:
-        self.folder, self.state, self.hosts = folder, folder / "state", folder / "hosts"
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fault: str = "",
+        env: dict[str, str] | None = None,
+        listen: str = "",
+        state: str = "state",
+    ) -> None:
+        self.folder, self.state, self.hosts = folder, folder / state, folder / "hosts"
         self.log = folder / f"daemon-{time.monotonic_ns()}.log"
         settings = {"DEPLOYD_STOP_GRACE": "5s", **(env or {}), **({"DEPLOYD_TEST_FAULT": fault} if fault else {})}
         with self.log.open("w") as out:
@@ -74,13 +82,17 @@ def main() -> None:
     from deployd.daemon import main as daemon
     from deployd.paths import StatePaths
     from deployd.rollouts.testing import FolderPool, folder_host
-    from deployd.settings import load
+    from deployd.settings import database_url, load
     from deployd.store import Store
 
     state, hosts = Path(sys.argv[1]), Path(sys.argv[2])
     drive().stand_in()
     paths = StatePaths(state).make()
-    store = Store(paths)
+    if "DRIVE_LEASE" in os.environ:
+        from deployd.store import presence
+
+        presence.LEASE = float(os.environ["DRIVE_LEASE"])
+    store = Store(paths, database_url())
     for name in HOSTS:
         store.hosts.put(folder_host(name), who="ada")
     store.close()

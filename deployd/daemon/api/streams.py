@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deployd.daemon.wiring import Daemon
     from deployd.domain.events import Event, Report
     from deployd.domain.ids import RolloutId
+    from deployd.store.events import StoredEvent
 
     Tell = Callable[[str, Mapping[str, Any]], None]
     Do = Callable[[Tell, threading.Event], Any]
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _STILL_HERE = b": still here\n\n"
 _STILL_EVERY = 10.0
+_SHARED_EVERY = 0.5  # seconds; another daemon may run it
 _LOOK_EVERY = 2.0  # seconds; an ask may end without an event (a newer push took its place)
 
 
@@ -55,6 +57,30 @@ def ending(daemon: Daemon, rollout: RolloutId) -> dict[str, Any] | None:
     return None
 
 
+def _kept(daemon: Daemon, rollout: RolloutId, after: int) -> list[StoredEvent]:
+    """What was kept before that which the hub still has."""
+    found = []
+    for kept in daemon.store.events.of(rollout, after=after):
+        live, _ = daemon.hub.after(rollout, after)
+        if live and live[0].seq <= kept.seq:
+            break
+        after = kept.seq
+        found.append(kept)
+    return found
+
+
+def _elsewhere(daemon: Daemon, rollout: RolloutId, after: int) -> tuple[StoredEvent, ...]:
+    """What was kept of a rollout that another process on the same database runs."""
+    if not daemon.store.database.shared or any(one.id == rollout for one in daemon.dispatcher.running()):
+        return ()
+    return daemon.store.events.of(rollout, after=after)
+
+
+def _of(kept: StoredEvent) -> bytes:
+    head = {"rollout": kept.rollout, "seq": kept.seq, "time": kept.time}
+    return event(kept.event, {**kept.fields, **head}, seq=kept.seq)
+
+
 async def follow(daemon: Daemon, rollout: RolloutId, *, after: int) -> AsyncIterator[bytes]:
     """The stream; the last event is `end`."""
     loop, woken, seen = asyncio.get_running_loop(), asyncio.Event(), after
@@ -65,13 +91,9 @@ async def follow(daemon: Daemon, rollout: RolloutId, *, after: int) -> AsyncIter
     daemon.hub.watch(rollout, wake)
     try:
         yield _STILL_HERE
-        for kept in await run_in_threadpool(daemon.store.events.of, rollout, after=seen):
-            live, _ = daemon.hub.after(rollout, seen)
-            if live and live[0].seq <= kept.seq:
-                break
+        for kept in await run_in_threadpool(_kept, daemon, rollout, seen):
             seen = kept.seq
-            head = {"rollout": rollout, "seq": kept.seq, "time": kept.time}
-            yield event(kept.event, {**kept.fields, **head}, seq=seen)
+            yield _of(kept)
         while True:
             woken.clear()
             live, ended = daemon.hub.after(rollout, seen)
@@ -80,6 +102,9 @@ async def follow(daemon: Daemon, rollout: RolloutId, *, after: int) -> AsyncIter
                 yield event(told.event, told.fields, seq=seen)
             if not live:
                 last = await run_in_threadpool(ending, daemon, rollout)
+                for kept in await run_in_threadpool(_elsewhere, daemon, rollout, seen):
+                    seen = kept.seq
+                    yield _of(kept)
                 if last is not None:
                     yield event("end", last)
                     return
@@ -87,7 +112,7 @@ async def follow(daemon: Daemon, rollout: RolloutId, *, after: int) -> AsyncIter
                     yield event("end", {"outcome": None, "result": None, "error": None})
                     return
                 try:
-                    await asyncio.wait_for(woken.wait(), _LOOK_EVERY)
+                    await asyncio.wait_for(woken.wait(), _SHARED_EVERY if daemon.store.database.shared else _LOOK_EVERY)
                 except TimeoutError:
                     yield _STILL_HERE
     finally:
