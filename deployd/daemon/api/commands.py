@@ -56,11 +56,11 @@ class ExecBody(Body):
 )
 async def exec_(app: App, environment: Environment, request: Request, _caller: Admin, daemon: TheDaemon) -> Response:
     """Run a command in the live release's environment on one host, as the app's user."""
-    head, rest = await _head(request)
+    head, rest, more = await _head(request)
     request.state.audit = {"action": "exec", "details": {"host": head.host}}
     place = (AppName(app), EnvironmentName(environment))
     pool = daemon.workshop.pool_of([HostName(head.host)])
-    stdin = _Stdin(rest)
+    stdin = _Stdin(rest, ended=not more)
 
     def do(tell: streams.Tell, cancel: threading.Event) -> int:
         with pool:
@@ -79,10 +79,13 @@ async def exec_(app: App, environment: Environment, request: Request, _caller: A
 class _Stdin:
     """What the request's body brings, as the command reads it."""
 
-    def __init__(self, first: bytes) -> None:
+    def __init__(self, first: bytes, *, ended: bool) -> None:
         self._pieces: queue.Queue[bytes] = queue.Queue(maxsize=_PIECES)
+        self.ended = ended
         if first:
             self._pieces.put(first)
+        if ended:
+            self._pieces.put(b"")
 
     async def put(self, data: bytes) -> None:
         """More of it; waits while the host takes none. Nothing is its end."""
@@ -142,25 +145,24 @@ class _Duplex(Response):
 
     async def _take(self, receive: Receive) -> None:
         """The body into stdin; comes back when the caller is gone."""
-        ended = False
         while (message := await receive())["type"] == "http.request":
             if message.get("body"):
                 await self._stdin.put(message["body"])
-            if not message.get("more_body") and not ended:
-                ended = True
+            if not message.get("more_body") and not self._stdin.ended:
+                self._stdin.ended = True
                 await self._stdin.put(b"")
 
 
-async def _head(request: Request) -> tuple[ExecBody, bytes]:
-    """The first line, and what came with it of the rest."""
-    got = b""
-    async for piece in request.stream():
-        got += piece
-        if b"\n" in got or len(got) > _LONGEST_HEAD:
-            break
+async def _head(request: Request) -> tuple[ExecBody, bytes, bool]:
+    """The first line, what came with it of the rest, and whether more is to come."""
+    got, more = b"", True
+    while more and b"\n" not in got and len(got) <= _LONGEST_HEAD:
+        message = await request.receive()
+        got += message.get("body", b"")
+        more = bool(message.get("more_body"))
     line, _, rest = got.partition(b"\n")
     try:
-        return ExecBody.model_validate_json(line[: _LONGEST_HEAD + 1]), rest
+        return ExecBody.model_validate_json(line[: _LONGEST_HEAD + 1]), rest, more
     except ValidationError as error:
         told: list[Any] = list(error.errors())
         raise UsageError(
