@@ -6,7 +6,7 @@ manifest that names them; what comes back is hashed before it is kept.
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from deployd.domain.ids import ArtifactName
 
 _AT_ONCE = 16
+_AGAIN = "remove it there, and release that commit again: deployd release COMMIT"
 _FIX = "see artifact_store in the configuration, and its keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -77,7 +78,7 @@ class Depot:
                 raise StorageError(
                     f"{self.url} has another content under {name}",
                     code="storage-damaged",
-                    fix="release that commit again",
+                    fix=_AGAIN,
                 )
             with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
                 list(pool.map(lambda entry: self._take(entry, artifacts), _entries(manifest)))
@@ -101,8 +102,11 @@ class Depot:
     def _take(self, entry: FileEntry, artifacts: Path) -> None:
         if objects.has(artifacts, entry.sha256, size=entry.size):
             return
-        content = bytes(obstore.get(self._store, f"objects/{entry.sha256[:2]}/{entry.sha256}").bytes())
-        objects.store_stream(io.BytesIO(content), sha256=entry.sha256, artifacts=artifacts)
+        at = f"objects/{entry.sha256[:2]}/{entry.sha256}"
+        content = bytes(obstore.get(self._store, at).bytes())
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise StorageError(f"{self.url} has another content at {at}", code="storage-damaged", fix=_AGAIN)
+        objects.store_bytes(content, sha256=entry.sha256, artifacts=artifacts)
 
     def _has(self, at: str) -> bool:
         try:
