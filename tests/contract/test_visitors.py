@@ -146,6 +146,20 @@ def test_the_id_that_an_app_gives_itself_is_known(host: FakeHost, web: RealWeb) 
     assert not (host.root / "etc" / C).exists()
 
 
+def test_data_of_the_pages_router_is_asked_for_by_the_builds_own_name(host: FakeHost, web: RealWeb) -> None:
+    """Before 15 it sends nothing else. 16 has one name for all builds, and sends the header."""
+    for release, name in ((A, b"kX3_-one"), (B, b"kX3_-two")):
+        go_live(host, release, app(release).with_files(**{".next/BUILD_ID": name}))
+        echo(host, release)
+    web.start()
+    for path, release in (
+        ("/_next/data/kX3_-one/old.json", A), ("/base/_next/data/kX3_-one/a/b.json?x=1", A), ("/_next/data/kX3_-two/old.json", B),
+        ("/_next/data/nobodys/old.json", B), ("/_next/data/../kX3_-one/old.json", B), ("/_next/data/kX3_-one", B),
+    ):  # fmt: skip
+        assert who(web.ask(path)) == release, path
+    assert who(web.ask("/_next/data/kX3_-one/old.json", X_Deployment_Id=BUILDS[B])) == B
+
+
 def test_a_static_site_has_pinned_clients_too(host: FakeHost, web: RealWeb) -> None:
     go_live(host, A, site("one"))
     go_live(host, B, site("two"))
