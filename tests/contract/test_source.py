@@ -156,6 +156,19 @@ def test_a_url_is_fetched_and_follows_what_was_pushed(repository: Repository, ch
     assert page(checkout(url, "main")) == "one\n"
 
 
+@pytest.mark.parametrize("ref", ["main", "commit", "HEAD"])
+def test_a_bare_repository_of_this_machine_is_fetched_from(
+    repository: Repository, checkout: Any, tmp_path: Path, ref: str
+) -> None:
+    repository.write("apps/shop/page", "three\n")
+    commit = repository.commit("third")
+    bare = tmp_path / "bare.git"
+    repository.git("clone", "--quiet", "--bare", ".", str(bare))
+    tree = checkout(str(bare), commit if ref == "commit" else ref, subdir="apps/shop")
+    assert (tree.commit, tree.dirty) == (commit, False)
+    assert Path(tree.app_dir, "page").read_text() == "three\n"
+
+
 def test_a_branch_that_became_a_folder_of_branches_is_fetched(repository: Repository, checkout: Any) -> None:
     repository.git("branch", "topic")
     assert page(checkout(repository, "topic")) == "two\n"

@@ -35,7 +35,7 @@ def checkout(
         )
     into.mkdir(parents=True, exist_ok=True)
     into = into.resolve()
-    if git.is_local(request.repository):
+    if git.is_local(request.repository) and not git.is_bare(Path(request.repository)):
         tree = _local(request, mirrors=mirrors, into=into, report=report, cancel=cancel)
     else:
         found = mirror.kept(request.repository, request.ref, mirrors=mirrors) or mirror.fetch(

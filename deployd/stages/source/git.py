@@ -92,6 +92,12 @@ def checked_repository(repository: str) -> str:
     return str(Path(repository).resolve())
 
 
+def is_bare(folder: Path) -> bool:
+    """Whether a folder is a bare repository: it has no working tree, and is fetched from as from another machine."""
+    done = run("rev-parse", "--is-bare-repository", git_dir=folder, check=False)
+    return done.returncode == 0 and done.text.strip() == "true"
+
+
 def top(folder: Path) -> Path | None:
     """The top of the working tree that `folder` is in, or None outside of git."""
     done = run("rev-parse", "--show-toplevel", cwd=folder, check=False)
