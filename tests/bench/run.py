@@ -1,6 +1,6 @@
 """The benchmark: everything is measured in one run, beside what it is compared with, and told as ratios of medians.
 
-`python -m tests.bench.run [PART...]` with parts build, ship, rollback, flips, throughput, delta, daemon (default: all). Needs root; takes a lab
+`python -m tests.bench.run [PART...]` with parts build, ship, rollback, flips, throughput, delta, daemon, visitors (default: all). Needs root; takes a lab
 of four hosts up and down again.
 """
 
@@ -29,6 +29,7 @@ from deployd.stages import activate, ship
 from deployd.stages.package.objects import path_of, store_stream
 from tests.bench.building import bench_build, bench_delta
 from tests.bench.daemon import bench_daemon
+from tests.bench.visitors import bench_visitors
 from tests.support.world import ROOT, World
 
 if TYPE_CHECKING:
@@ -336,6 +337,7 @@ PARTS = {
     "throughput": bench_throughput,
     "delta": lambda world: bench_delta(world, say=say),
     "daemon": lambda world: bench_daemon(world, say=say),
+    "visitors": lambda world: bench_visitors(world, say=say),
     "ship": bench_ship,
 }
 
