@@ -246,7 +246,25 @@ class FolderHost:
                 }
                 for name, one in sorted(state["releases"].items())
             ],
+            "maintenance": state.get("maintenance"),
+            "canary": state.get("canary"),
         }
+
+    def _maintenance(self, state: Json, _args: Sequence[str], document: Json) -> Json:
+        before = state.get("maintenance")
+        state["maintenance"] = {"since": time.time(), "allow": document["allow"]} if document["on"] else None
+        return {"changed": bool(before) != document["on"]}
+
+    def _canary(self, state: Json, _args: Sequence[str], document: Json) -> Json:
+        before = state.get("canary")
+        if document["release"] and document["release"] not in state["releases"]:
+            raise RefusedError("not-sealed")
+        state["canary"] = dict(document) if document["release"] else None
+        return {"canary": state["canary"], "was": before}
+
+    def _share(self, state: Json, _args: Sequence[str], document: Json) -> Json:
+        state.setdefault("shares", {})[document["key"]] = document["label"]
+        return {"until": time.time() + document["seconds"]}
 
     def _prune(self, state: Json, _args: Sequence[str], document: Json) -> Json:
         wanted = {*document["keep"], *document["protect"], self.current}
