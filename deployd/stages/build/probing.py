@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from deployd.stages.build import manifest
+from deployd.stages.build.ownsources import sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from deployd.stages.build.framework import Detected
 
@@ -24,10 +23,7 @@ _ON_APP = r"\b(?:app|server|fastify)\s*\.\s*(?:get|all|use|head)\(\s*[\"'`]({pat
 _BY_URL = r"\b(?:url|pathname|path)\s*===?\s*[\"'`]({path})[\"'`]"
 _WHOLE = re.compile(r"\.listen\(|express\(\)|[Ff]astify\(|new (?:Koa|Hono|Elysia)\(|createServer\(")
 _PREFIXED = re.compile(r"\bbasePath\(|setGlobalPrefix\(|\bprefix\s*:")
-_SOURCES = {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"}
-_NOT_IN = {"node_modules", ".git", "dist", "build", "out", "coverage", "test", "tests", "__tests__", "client", "public"}
 _NOTHING_AT_TOP = "no page for health checks was found, and none at /: any answer below 500 counts"
-_MOST_FILES, _LARGEST = 400, 500_000
 # Where a framework's pages lie, and the part of a file's name that makes a page of it.
 _PLACES: dict[str, tuple[tuple[str, str], ...]] = {
     "nuxt": (("server/routes", ""), ("server", ""), ("pages", "")),
@@ -101,7 +97,7 @@ def _base(app_dir: Path, detected: Detected) -> str:
 def _of_server(app_dir: Path) -> Probed:
     """A plain server's own words: a route on the app itself, not one of a router that may stand anywhere."""
     at_top = False
-    for path in _sources(app_dir):
+    for path in sources(app_dir):
         text = path.read_text(errors="replace")
         if not _WHOLE.search(text) or _PREFIXED.search(text):
             continue
@@ -123,16 +119,3 @@ def _has_first_page(app_dir: Path) -> bool:
         if any((top / "app").glob("[[(]*/page.*")) or any((top / "app").glob("[[(]*/[[(]*/page.*")):
             return True
     return False
-
-
-def _sources(app_dir: Path) -> Iterator[Path]:
-    found = 0
-    for here, folders, files in os.walk(app_dir):
-        folders[:] = sorted(name for name in folders if name not in _NOT_IN and not name.startswith("."))
-        for name in sorted(files):
-            path = Path(here) / name
-            if path.suffix in _SOURCES and path.is_file() and path.stat().st_size < _LARGEST:
-                yield path
-                found += 1
-                if found >= _MOST_FILES:
-                    return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from deployd.stages.build import startscript, wrapper
+from deployd.stages.build import ownsources, startscript, wrapper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +35,10 @@ def entries(package: dict[str, Any], entry: str, *, app_dir: Path) -> tuple[tupl
 
 
 def read_by_name(app_dir: Path, entry: str) -> tuple[str, ...]:
-    """The folders of the app that travel whole: those beside package.json, and for sources in `src` those in there."""
+    """What travels beside what is imported: the usual folders, in `src` too for sources there, and what is named."""
     places = ("", "src/") if entry.startswith("src/") else ("",)
-    return tuple(f"{place}{name}" for place in places for name in _READ if (app_dir / place / name).is_dir())
+    usual = [f"{place}{name}" for place in places for name in _READ if (app_dir / place / name).is_dir()]
+    return tuple(dict.fromkeys([*usual, *ownsources.named(app_dir)]))
 
 
 def _told(start: Start) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deployd.stages.build import explained, framework, probing
+from deployd.stages.build import explained, framework, ownsources, probing
 from tests.support import nodesites, sites
 
 if TYPE_CHECKING:
@@ -109,3 +109,17 @@ def test_an_adapter_for_another_platform_is_told_at_once(tmp_path: Path) -> None
     put(tmp_path, needs("@sveltejs/kit", "@sveltejs/adapter-auto") | {"package-lock.json": "{}"})
     (told,) = explained.explain(tmp_path, root=tmp_path).problems
     assert "use @sveltejs/adapter-node" in told
+
+
+def test_what_the_sources_name_from_the_apps_folder(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        {
+            "app.js": "read('data/a.json'); read(`./b.sql`); serveStatic({ root: './pages' }); read('../up.json')\n"
+            "read('gone.json'); read('package.json'); require('./lib/c.js'); express.static('web/out')",
+            "data/a.json": "", "b.sql": "", "pages/x": "", "package.json": "{}", "lib/c.js": "", "web/out/i": "",
+            "tests/t.js": "read('fixture.json')", "fixture.json": "", "node_modules/m/x.js": "read('m.json')", "m.json": "",
+        },
+    )  # fmt: skip
+    (tmp_path / "web" / "out" / "l").symlink_to("/etc")
+    assert ownsources.named(tmp_path) == ("b.sql", "data/a.json", "pages", "web/out")
