@@ -18,7 +18,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos import DBOS, DBOSConfig, SetWorkflowID, _workflow_commands
 
 from deployd.domain.ids import RolloutId
 from deployd.errors import DeploydError, EngineError
@@ -39,6 +39,7 @@ _WORKFLOW = "deployd.rollout"
 _AT_ONCE = 500
 _CONNECTIONS = 10
 _POLLING = 1.0
+_SELDOM = 600.0
 _FINAL = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 _running: dict[str, tuple[Callable[[Rollout, Runner], Json], Rollout]] = {}
@@ -82,9 +83,13 @@ class Engine:
             "enable_otlp": False,
             "log_level": "CRITICAL",
             "max_executor_threads": 8,
+            # nothing here uses DBOS's schedules and messages: its looks for them, one a second each, are idle work
+            "scheduler_polling_interval_sec": _SELDOM,
+            "notification_listener_polling_interval_sec": _SELDOM,
         }
         if isinstance(database, str):
             config["sys_db_pool_size"] = _CONNECTIONS
+        _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = _SELDOM  # noqa: SLF001 - delays and time-outs of DBOS's own
         DBOS(config=config)
         if queue is not None:
             DBOS.listen_queues([queue])
