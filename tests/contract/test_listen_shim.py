@@ -113,6 +113,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
         "server.listen(3000);",
         "server.listen('3000', 'localhost');",
         "server.listen({port: 3000, host: '::'});",
+        "server.listen({path: false, host: '0.0.0.0', port: '3000'});",
         "server.listen(3000, '0.0.0.0', 511, () => console.log(server.address().port));",
         "server.listen(8123);",
         "net = require('node:net').createServer().listen(0, () => server.listen(3000));",

@@ -280,7 +280,10 @@ function mayGoBack() {
 function portOf(args) {
   const [first] = args;
   if (typeof first === "object" && first !== null) {
-    return first.path !== undefined || first.fd !== undefined || first.port === undefined ? null : Number(first.port);
+    // as Node.js reads it: a port comes before a path, which may be there and empty (SvelteKit's adapter)
+    const isHandle = typeof first.fd === "number" || first.handle || first._handle || first instanceof net.Server;
+    if (isHandle || !("port" in first)) return null;
+    return first.port == null ? 0 : Number(first.port);
   }
   if (first === undefined || typeof first === "function") return 0;
   const port = Number(first);
