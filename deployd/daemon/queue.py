@@ -40,6 +40,7 @@ LOOK_EVERY = 5.0
 LONGEST = 7200.0
 """Seconds that a rollout may take when neither it nor the settings say how long."""
 _APART = 0.05  # seconds between two looks in a burst
+_BURST = 2.0  # seconds that a burst of deliveries may keep the dispatcher from looking
 _RESOLVING = 4
 
 
@@ -63,6 +64,8 @@ class Dispatcher:
     ) -> None:
         self.gates: list[Callable[[QueuedAsk], str | None]] = []
         """Each says why an automatic ask must still wait (a freeze), or None."""
+        self.busy: Callable[[], bool] = lambda: False
+        """Whether so many deliveries come in that looking at the queue should wait a little."""
         self.beat = time.monotonic()
         self._store = store
         self._workshop = workshop
@@ -133,6 +136,9 @@ class Dispatcher:
             self._woken.wait(others.LOOK_EVERY if self._others.shared else LOOK_EVERY)
             self._woken.clear()
             self.beat = time.monotonic()
+            while self.busy() and time.monotonic() - self.beat < _BURST and not self._stopping.is_set():
+                if self._urgent.wait(_APART):
+                    break
             try:
                 if self._others.is_due():
                     self._recover()

@@ -97,6 +97,8 @@ def make(
     builds = int(settings.get("builds") or 1)
     workshop = Workshop(paths, store, who="deployd", connect=connect, folder=folder, builds=builds)
     dispatcher = Dispatcher(store=store, workshop=workshop, hub=hub, metrics=metrics, settings=settings)
+    hooks = Intake(store.deliveries)
+    dispatcher.busy = hooks.busy
     return Daemon(
         paths=paths,
         settings=settings,
@@ -105,7 +107,7 @@ def make(
         hub=hub,
         metrics=metrics,
         dispatcher=dispatcher,
-        hooks=Intake(store.deliveries),
+        hooks=hooks,
         parts=_parts(),
     )
 

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from deployd.store.database import Database
 
 
+# made once: in a burst, putting a statement together takes longer than doing it
+_KEEP = insert(table).on_conflict_do_nothing(index_elements=[table.c.app, table.c.delivery])
+_ASKED = (
+    sa.update(table)
+    .where(table.c.app == sa.bindparam("of_app"), table.c.delivery == sa.bindparam("of_delivery"))
+    .values(asked=sa.bindparam("asked"))
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """A delivery as it came: `what` is the read value as JSON, `asks` what it starts, `reason` why nothing."""
@@ -97,24 +106,22 @@ class Deliveries:
 
 
 def _take(connection: sa.Connection, arrival: Arrival) -> Taken:
-    done = connection.execute(
-        insert(table)
-        .values(
-            app=arrival.app,
-            delivery=arrival.delivery,
-            forge=arrival.forge,
-            received=now(),
-            what=dict(arrival.what),
-            asked=[],
-            reason=arrival.reason,
-        )
-        .on_conflict_do_nothing(index_elements=[table.c.app, table.c.delivery])
-    )
+    fields: dict[str, Any] = {
+        "app": arrival.app,
+        "delivery": arrival.delivery,
+        "forge": arrival.forge,
+        "received": now(),
+        "what": dict(arrival.what),
+        "asked": [],
+        "reason": arrival.reason,
+    }
+    done = connection.execute(_KEEP, fields)
     here = (table.c.app == arrival.app, table.c.delivery == arrival.delivery)
     if not done.rowcount:
         row = connection.execute(sa.select(table.c.asked, table.c.reason).where(*here)).one()
         return Taken(rollouts=tuple(RolloutId(one) for one in row.asked), fresh=False, reason=row.reason)
     rollouts = tuple(insert_ask(connection, ask, origin=arrival.origin)[0] for ask in arrival.asks)
     if rollouts:
-        connection.execute(sa.update(table).where(*here).values(asked=[str(one) for one in rollouts]))
+        asked = [str(one) for one in rollouts]
+        connection.execute(_ASKED, {"of_app": arrival.app, "of_delivery": arrival.delivery, "asked": asked})
     return Taken(rollouts=rollouts, fresh=True, reason=arrival.reason)

@@ -24,6 +24,24 @@ if TYPE_CHECKING:
     from deployd.store.database import Database
 
 
+# made once: in a burst, putting a statement together takes longer than doing it
+_ADD = insert(table).on_conflict_do_nothing(index_elements=[table.c.key])
+_AUDIT = sa.insert(audit)
+_REPLACE = (
+    sa.update(table)
+    .where(
+        table.c.state == "waiting",
+        table.c.kind == "release",
+        table.c.automatic.is_(True),
+        table.c.app == sa.bindparam("of_app"),
+        table.c.environment == sa.bindparam("of_environment"),
+        table.c.branch == sa.bindparam("of_branch"),
+        table.c.number < sa.select(table.c.number).where(table.c.id == sa.bindparam("by")).scalar_subquery(),
+    )
+    .values(state="done", outcome="superseded", reason=sa.bindparam("reason"), finished=sa.bindparam("finished"))
+)
+
+
 class Queue:
     """Asks by id, in the order in which they came."""
 
@@ -169,23 +187,22 @@ def insert_ask(
         "wish": dict(wish) if wish is not None else None,
         "created": at,
     }
-    done = connection.execute(insert(table).values(**fields).on_conflict_do_nothing(index_elements=[table.c.key]))
+    done = connection.execute(_ADD, fields)
     if not done.rowcount:
         found = connection.execute(sa.select(table.c.id).where(table.c.key == ask.key)).scalar_one()
         return RolloutId(found), False
-    connection.execute(
-        sa.insert(audit).values(
-            time=at,
-            who=ask.who,
-            origin=origin,
-            action=ask.kind,
-            app=str(ask.app),
-            environment=str(ask.environment) or None,
-            subject=str(rollout),
-            outcome="asked",
-            details={"cause": ask.cause, "branch": ask.branch, "commit": ask.commit, "release": ask.release},
-        )
-    )
+    said = {
+        "time": at,
+        "who": ask.who,
+        "origin": origin,
+        "action": ask.kind,
+        "app": str(ask.app),
+        "environment": str(ask.environment) or None,
+        "subject": str(rollout),
+        "outcome": "asked",
+        "details": {"cause": ask.cause, "branch": ask.branch, "commit": ask.commit, "release": ask.release},
+    }
+    connection.execute(_AUDIT, said)
     _replace_older(connection, rollout, ask)
     return rollout, True
 
@@ -193,20 +210,9 @@ def insert_ask(
 def _replace_older(connection: sa.Connection, rollout: RolloutId, ask: Ask) -> None:
     if not (ask.automatic and ask.kind == "release" and ask.branch is not None):
         return
-    number = sa.select(table.c.number).where(table.c.id == str(rollout)).scalar_subquery()
-    connection.execute(
-        sa.update(table)
-        .where(
-            table.c.state == "waiting",
-            table.c.kind == "release",
-            table.c.automatic.is_(True),
-            table.c.app == str(ask.app),
-            table.c.environment == str(ask.environment),
-            table.c.branch == ask.branch,
-            table.c.number < number,
-        )
-        .values(state="done", outcome="superseded", reason=f"replaced by {rollout}", finished=now())
-    )
+    place = {"of_app": str(ask.app), "of_environment": str(ask.environment), "of_branch": ask.branch}
+    changes = {"by": str(rollout), "reason": f"replaced by {rollout}", "finished": now()}
+    connection.execute(_REPLACE, place | changes)
 
 
 def ask_from_json(data: Mapping[str, Any]) -> Ask:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
+from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _MOST = 200  # rows of one transaction
 _WAITING = 5000
+_BURST, _WITHIN = 20, 0.5  # so many deliveries within so many seconds
 _PATIENCE = 30.0  # seconds
 
 
@@ -28,12 +31,18 @@ class Intake:
     def __init__(self, deliveries: Deliveries) -> None:
         self._deliveries = deliveries
         self._queue: queue.Queue[tuple[Arrival, Future[Taken]]] = queue.Queue(maxsize=_WAITING)
+        self._recent: deque[float] = deque(maxlen=_BURST)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+
+    def busy(self) -> bool:
+        """Whether a burst comes in: what follows from deliveries can wait until they are all answered."""
+        return len(self._recent) == _BURST and time.monotonic() - self._recent[0] < _WITHIN
 
     def take(self, arrival: Arrival) -> Taken:
         """Keep a delivery; raises BusyError when thousands wait before it."""
         future: Future[Taken] = Future()
+        self._recent.append(time.monotonic())
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write, daemon=True, name="intake")
