@@ -43,6 +43,7 @@ KINDS: dict[str, Site] = {
     "astro": sites.astro(server=True),
     "astro-middleware": pagesites.astro_middleware(),
     "sveltekit": pagesites.sveltekit(),
+    "sveltekit-auto": sites.sveltekit(adapter="auto"),
     "sveltekit-own-server": pagesites.sveltekit(own=True),
     "react-router": sites.react_router(),
     "remix": pagesites.remix(),

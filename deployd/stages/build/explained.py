@@ -33,14 +33,17 @@ _PAGES = "no process: the pages that its build leaves"
 # A package that decides whether a framework leaves a server or pages.
 _BY_ADAPTER: dict[str, tuple[tuple[str, str], ...]] = {
     "astro": (("@astrojs/node", _SERVER), ("astro", _PAGES)),
-    "sveltekit": (("@sveltejs/adapter-node", _SERVER), ("@sveltejs/adapter-static", _PAGES)),
+    "sveltekit": (
+        ("@sveltejs/adapter-node", _SERVER),
+        ("@sveltejs/adapter-auto", _SERVER),
+        ("@sveltejs/adapter-static", _PAGES),
+    ),
     "react-router": (("@react-router/serve", _SERVER), ("@remix-run/serve", _SERVER)),
 }
 _FOREIGN: dict[str, tuple[tuple[str, ...], str]] = {
     "astro": (("@astrojs/vercel", "@astrojs/netlify", "@astrojs/cloudflare"), "@astrojs/node"),
     "sveltekit": (
         (
-            "@sveltejs/adapter-auto",
             "@sveltejs/adapter-vercel",
             "@sveltejs/adapter-netlify",
             "@sveltejs/adapter-cloudflare",
@@ -166,6 +169,8 @@ def _foreign(detected: Detected) -> list[str]:
 def _assumed(detected: Detected, probe: Probed, *, app_dir: Path) -> Iterator[str]:
     if detected.framework != "static":
         yield "the server listens on $PORT, or on any one port: deployd hands it a socket in its place"
+    if "@sveltejs/adapter-auto" in manifest.needs(detected.package):
+        yield "@sveltejs/adapter-auto fetches adapter-node in each build; name adapter-node itself to lock its version"
     if probe.status:
         yield f"{probe.why}; name a better page with probe.path"
     start = startscript.find(detected.package)

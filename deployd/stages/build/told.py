@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 def variables(plan: BuildPlan) -> dict[str, str]:
     """What Next.js and the package managers are told from outside."""
     told = {"YARN_NODE_LINKER": "node-modules"} if plan.manager == "yarn" else {}
+    if plan.framework == "sveltekit":
+        # adapter-auto takes adapter-node there, and fetches it where it is not installed
+        return told | {"GCP_BUILDPACKS": "deployd"}
     if plan.framework != "nextjs":
         return told
     told |= {

@@ -106,7 +106,7 @@ def test_what_will_run_is_said_before_anything_is_built(tmp_path: Path, files: d
 
 
 def test_an_adapter_for_another_platform_is_told_at_once(tmp_path: Path) -> None:
-    put(tmp_path, needs("@sveltejs/kit", "@sveltejs/adapter-auto") | {"package-lock.json": "{}"})
+    put(tmp_path, needs("@sveltejs/kit", "@sveltejs/adapter-vercel") | {"package-lock.json": "{}"})
     (told,) = explained.explain(tmp_path, root=tmp_path).problems
     assert "use @sveltejs/adapter-node" in told
 
