@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,11 +16,11 @@ from deployd.hosts import webserver
 from tests.contract.fakehost import A
 from tests.contract.realweb import free_port
 from tests.contract.test_web_app import app, echo
+from tests.support.authority import UNUSED, Authority
 from tests.support.certificates import made_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.contract.fakehost import FakeHost
     from tests.contract.realweb import RealWeb
@@ -201,6 +203,40 @@ def test_a_certificate_that_does_not_fit_changes_nothing(live: RealWeb, host: Fa
     trusted = host.root / "good.pem"
     trusted.write_text(good[0])
     assert live.shown("shop.test", trusting=str(trusted))
+
+
+def test_the_web_server_asks_an_authority_over_http_or_over_tls(live: RealWeb, host: FakeHost, tmp_path: Path) -> None:
+    """Each of these authorities sees one port only; the second one takes the place of the first."""
+    over_http = Authority(tmp_path / "http", "127.0.0.1", http=live.plain, tls=UNUSED)
+    over_tls = Authority(tmp_path / "tls", "127.0.0.1", http=UNUSED, tls=live.secure)
+    try:
+        for authority in (over_http, over_tls):
+            authority.start().lead("shop.test", ["127.0.0.1"])
+            acme = {"directory": authority.directory, "root": Path(authority.root).read_text()}
+            host.ok("configure", *APP, doc={"domains": ["shop.test"], "tls": "acme", "acme": acme})
+            if live.process:
+                assert host.calls()[-1] == "restart deployd-web.service"
+                live.process.kill()
+                live.process.wait()
+            live.start()
+            wait_for_certificate(live, "shop.test", authority.trusted())
+        host.ok("configure", *APP, doc={"domains": ["shop.test"], "tls": "acme", "acme": acme, "hsts": 60})
+        assert host.calls()[-1] == "reload-or-restart deployd-web.service"
+    finally:
+        over_http.close()
+        over_tls.close()
+
+
+def wait_for_certificate(live: RealWeb, name: str, trusting: str) -> None:
+    deadline = time.monotonic() + 40
+    while True:
+        try:
+            live.shown(name, trusting=trusting)
+        except ssl.SSLError:
+            assert time.monotonic() < deadline, (live.host.root / "caddy.log").read_text()
+            time.sleep(0.1)
+        else:
+            return
 
 
 def test_answers_for_an_authority(live: RealWeb, host: FakeHost) -> None:
