@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployd import logs
 from deployd.daemon import others, resolving
+from deployd.daemon.fetching import Fetches
 from deployd.daemon.hub import Told
 from deployd.daemon.others import Others
 from deployd.domain.events import Event
@@ -75,6 +76,8 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._running: dict[RolloutId, Running] = {}
         self._resolving: dict[RolloutId, threading.Event] = {}
+        self._seen: dict[RolloutId, float] = {}  # pushes to be resolved, and since when we know of them
+        self._fetches = Fetches()
         self._woken = threading.Event()
         self._urgent = threading.Event()
         self._stopping = threading.Event()
@@ -150,10 +153,14 @@ class Dispatcher:
 
     def _look(self) -> None:
         taken: set[Place] = set()
-        for queued in self._store.queue.waiting():
+        waiting = self._store.queue.waiting()
+        for gone in set(self._seen) - {queued.id for queued in waiting}:
+            self._seen.pop(gone, None)  # replaced by a newer push
+        for queued in waiting:
             if self._stopping.is_set():
                 return
             if not queued.ask.environment:
+                self._seen.setdefault(queued.id, time.monotonic())
                 self._resolve(queued)
                 continue
             place = (queued.ask.app, queued.ask.environment)
@@ -208,7 +215,10 @@ class Dispatcher:
     def _find_places(self, queued: QueuedAsk, cancel: threading.Event) -> None:
         store, ask = self._store, queued.ask
         try:
-            places, reason = resolving.places_of(ask, store=store, paths=self._workshop.paths, cancel=cancel)
+            seen = self._seen.get(queued.id, time.monotonic())
+            places, reason = resolving.places_of(
+                ask, store=store, paths=self._workshop.paths, cancel=cancel, fetches=self._fetches, asked=seen
+            )
             for number, place in enumerate(places):
                 if number == 0:
                     store.queue.place(queued.id, place.environment, place)
@@ -222,6 +232,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - an ask is never left without an end
             self._fail(queued, _internal(error))
         finally:
+            self._seen.pop(queued.id, None)
             with self._lock:
                 self._resolving.pop(queued.id, None)
             self.wake()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import threading
 
     from deployd.appfile import AppEnvironment, AppFile
+    from deployd.daemon.fetching import Fetches
     from deployd.domain.ask import Ask
     from deployd.domain.daemon import RegisteredApp
     from deployd.paths import StatePaths
@@ -80,10 +81,15 @@ def wish_of(ask: Ask, *, store: Store, paths: StatePaths, timeout: float | None,
     )
 
 
-def places_of(ask: Ask, *, store: Store, paths: StatePaths, cancel: threading.Event) -> tuple[tuple[Ask, ...], str]:
-    """A push whose environment is not known, once for each environment that it releases; and why there is none."""
+def places_of(
+    ask: Ask, *, store: Store, paths: StatePaths, cancel: threading.Event, fetches: Fetches, asked: float
+) -> tuple[tuple[Ask, ...], str]:
+    """A push whose environment is not known, once for each environment that it releases; and why there is none.
+
+    `asked` is when it was first seen (`time.monotonic`).
+    """
     app = store.apps.get(ask.app)
-    history = History(fetch(app.repository, mirrors=paths.mirrors, cancel=cancel))
+    history = History(fetches.get(app.repository, mirrors=paths.mirrors, asked=asked, cancel=cancel))
     if ask.cause == "pull_request":
         return previews.places(ask, app=app, history=history, store=store)
     return placing.places(ask, app=app, history=history, store=store)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deployd.daemon import previews, resolving
+from deployd.daemon.fetching import Fetches
 from deployd.domain.ask import Ask
 from deployd.domain.ids import AppName, EnvironmentName
 from deployd.paths import StatePaths
@@ -88,7 +89,9 @@ class Repository:
             "automatic": True,
             **changes,
         }
-        found, reason = resolving.places_of(Ask(**fields), store=self.store, paths=self.paths, cancel=threading.Event())
+        found, reason = resolving.places_of(
+            Ask(**fields), store=self.store, paths=self.paths, cancel=threading.Event(), fetches=Fetches(), asked=0.0
+        )
         return [(str(one.environment), str(one.commit)) for one in found], reason
 
 
