@@ -86,6 +86,10 @@ def add_folders(found: Found, app: NextApp) -> None:
         if folder.is_dir():
             found.add(tree.walk(folder, at=place, reason=folder.name))
     root = tree.Root(app.root)
+    for path in sorted((app.dist / "server").glob("*.json")):  # 16 reads manifests of the App Router without one, too
+        at = app.in_dist(f"server/{path.name}")
+        if not path.name.endswith(".nft.json") and not found.has(at):
+            found.add(root.take(at, reasons=("a manifest of the build",)))
     for package, names in _READ_BY_NAME.items():
         for name in names:
             if not found.has(app.at(name)):

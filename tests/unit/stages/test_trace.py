@@ -67,7 +67,14 @@ def test_public_and_static_stand_beside_the_server(built: Built) -> None:
     files = built.trace()
     below = f"{built.place}/" if built.place else ""
     assert paths(files) == [
-        f"{below}{name}" for name in (".next/BUILD_ID", ".next/static/chunks/a.js", "public/robots.txt", "server.js")
+        f"{below}{name}"
+        for name in (
+            ".next/BUILD_ID",
+            ".next/server/middleware-manifest.json",
+            ".next/static/chunks/a.js",
+            "public/robots.txt",
+            "server.js",
+        )
     ]
     assert files.entry == f"{below}server.js"
     assert dict(files.assets) == {"/_next/static": f"{below}.next/static"}
@@ -76,6 +83,16 @@ def test_public_and_static_stand_beside_the_server(built: Built) -> None:
         "cache": f"{below}.next/cache", "route-cache": f"{below}.next/server/route-cache",
     }  # fmt: skip
     assert files.warnings == ()
+
+
+def test_every_manifest_of_the_build_travels(built: Built) -> None:
+    """A build of Next.js 16 without the App Router has manifests of it that no list names, and its server reads them."""
+    for name in ("app-paths-manifest.json", "middleware.js.nft.json"):
+        built.json(built.dist / "server" / name, {})
+    at = f"{built.place}/" if built.place else ""
+    assert [path for path in paths(built.trace()) if path.startswith(f"{at}.next/server/")] == [
+        f"{at}.next/server/app-paths-manifest.json", f"{at}.next/server/middleware-manifest.json",
+    ]  # fmt: skip
 
 
 def test_what_a_package_reads_by_its_name_travels(built: Built) -> None:
@@ -302,7 +319,8 @@ def test_a_dist_folder_beside_the_app_keeps_its_place(tmp_path: Path) -> None:
     files = built.trace(folder=folder)
     assert paths(files) == [
         "apps/web/public/robots.txt", "apps/web/server.js", "dist/apps/web/.next/BUILD_ID",
-        "dist/apps/web/.next/server/app/a.html", "dist/apps/web/.next/static/chunks/a.js",
+        "dist/apps/web/.next/server/app/a.html", "dist/apps/web/.next/server/middleware-manifest.json",
+        "dist/apps/web/.next/static/chunks/a.js",
     ]  # fmt: skip
     assert dict(files.assets) == {"/_next/static": "dist/apps/web/.next/static"}
     assert dict(files.writable)["cache"] == "dist/apps/web/.next/cache"
