@@ -167,7 +167,7 @@ def _foreign(detected: Detected) -> list[str]:
 
 
 def _assumed(detected: Detected, probe: Probed, *, app_dir: Path) -> Iterator[str]:
-    if detected.framework != "static":
+    if detected.framework == "node":
         yield "the server listens on $PORT, or on any one port: deployd hands it a socket in its place"
     if "@sveltejs/adapter-auto" in manifest.needs(detected.package):
         yield "@sveltejs/adapter-auto fetches adapter-node in each build; name adapter-node itself to lock its version"
