@@ -1,6 +1,6 @@
 """The benchmark: everything is measured in one run, beside what it is compared with, and told as ratios of medians.
 
-`python -m tests.bench.run [PART...]` with parts build, ship, rollback, flips, throughput, delta, daemon, visitors (default: all). Needs root; takes a lab
+`python -m tests.bench.run [PART...]` with parts build, hooks, ship, rollback, flips, throughput, delta, daemon, visitors (default: all). Needs root; takes a lab
 of four hosts up and down again.
 """
 
@@ -29,6 +29,7 @@ from deployd.stages import activate, ship
 from deployd.stages.package.objects import path_of, store_stream
 from tests.bench.building import bench_build, bench_delta
 from tests.bench.daemon import bench_daemon
+from tests.bench.hooks import bench_hooks
 from tests.bench.visitors import bench_visitors
 from tests.support.world import ROOT, World
 
@@ -343,7 +344,10 @@ PARTS = {
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["build", *PARTS]
+    wanted = sys.argv[1:] or ["build", "hooks", *PARTS]
+    if "hooks" in wanted:
+        bench_hooks(say=say)
+        wanted.remove("hooks")
     if "build" in wanted:  # no host is needed
         with tempfile.TemporaryDirectory(prefix="deployd-bench-") as folder:
             bench_build(Path(folder), say=say)
