@@ -14,6 +14,7 @@ import pytest
 
 from tests.support import live, nodesites, pagesites, sites
 from tests.support.workbench import Workbench
+from tests.support.world import no_request_failed
 
 if TYPE_CHECKING:
     from tests.support.sites import Site
@@ -122,3 +123,18 @@ def looks_at(world: World, site: Site, first: str) -> None:
     live.asked(world, site)
     told = json.loads(world.run("diff", first, released["release"], "--json", *at).out)
     assert told
+
+
+def test_a_cluster_drops_no_request(world: World, bench: Workbench) -> None:
+    """Releases, a restart and a rollback of a server that forks, under load: its workers are waited for."""
+    site = KINDS["cluster"]
+    goes_live(world, site, bench)
+    with world.load(path="/slow") as slow, world.load() as quick:
+        for number in range(3):
+            (world.app / "server.js").write_text(site.files["server.js"] + f"// {number}\n")
+            live.commit(world.app)
+            world.run("release", "--yes")
+        world.run("restart", "--yes")
+        world.run("rollback", "--yes")
+    no_request_failed(quick)
+    assert slow["failed"] == 0, slow["failures"]

@@ -118,6 +118,12 @@ def test_a_lock_file_above_the_repository_is_not_the_apps(tmp_path: Path) -> Non
     assert told.variables(plan)["NEXT_PRIVATE_OUTPUT_TRACE_ROOT"] == str(tmp_path / "repository")
 
 
+def test_sveltekits_adapter_auto_is_told_to_make_a_server(tmp_path: Path) -> None:
+    needs = {"devDependencies": {"@sveltejs/kit": "2", "@sveltejs/adapter-auto": "6"}}
+    assert "GCP_BUILDPACKS" in told.variables(planned(app(tmp_path, needs, **{"package-lock.json": ""})))
+    assert "GCP_BUILDPACKS" not in told.variables(planned(app(tmp_path / "next", **{"package-lock.json": ""})))
+
+
 # Commands
 
 
