@@ -192,7 +192,8 @@ def ensure(
             more = "the one there is stays" if usable else "the hosts' own authority stands in, which browsers distrust"
             _warn(report, error.code, f"no new certificate: {error.what}; {more}", error.fix)
             if kept:
-                _keep(store, replace(kept, problem=error.what), who=who)
+                kept = replace(kept, problem=error.what)
+                _keep(store, kept, who=who)
             return kept if usable else None
         everywhere = _together(kept.site.hosts if kept else (), site.hosts)
         fresh = Kept(
