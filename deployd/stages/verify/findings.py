@@ -81,16 +81,17 @@ def events_of(lines: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def judge(
-    seen: Seen, *, checkout: Checkout | None, written: Iterable[str], foreign: bool = False
+    seen: Seen, *, checkout: Checkout | None, written: Iterable[str], built: str | None = None, foreign: bool = False
 ) -> tuple[Finding, ...]:
     """What is wrong, errors first, each once.
 
-    `written` are the places that the server writes. With `foreign` the hosts have another CPU than this machine: what
-    native code cannot load says nothing then.
+    `written` are the places that the server writes. `built` is the folder of a Next.js build: its server can do without
+    some of the manifests, so a missing one is an error only where a request failed. With `foreign` the hosts have
+    another CPU than this machine: what native code cannot load says nothing then.
     """
     found = [
         *_modules(seen, checkout),
-        *_files(seen, checkout, written=tuple(f"{place}/" for place in written)),
+        *_files(seen, checkout, written=tuple(f"{place}/" for place in written), built=built),
         *([] if foreign else _libraries(seen, checkout)),
     ]
     merged: dict[object, Finding] = {}
@@ -154,7 +155,7 @@ def _globs(where: str, checkout: Checkout) -> tuple[str, ...]:
     return tuple(dict.fromkeys(glob for package in checkout.needs(where) for glob in checkout.globs(package)))
 
 
-def _files(seen: Seen, checkout: Checkout | None, *, written: tuple[str, ...]) -> Iterator[Finding]:
+def _files(seen: Seen, checkout: Checkout | None, *, written: tuple[str, ...], built: str | None) -> Iterator[Finding]:
     for event in seen.events:
         if event.get("kind") != "file" or checkout is None:
             continue
@@ -165,7 +166,8 @@ def _files(seen: Seen, checkout: Checkout | None, *, written: tuple[str, ...]) -
             path = given.removeprefix(away)
         if path is None or f"{path}/".startswith(written) or _EXPECTED.search(path) or not checkout.has(path):
             continue
-        error = event["call"] in _READS or seen.failed(event.get("url"))
+        is_manifest = built is not None and path.startswith(f"{built}/") and path.endswith(".json")
+        error = (event["call"] in _READS and not is_manifest) or seen.failed(event.get("url"))
         yield _file(path, event, seen.route(event.get("url")), checkout, absolute=given.startswith(away), error=error)
 
 

@@ -86,7 +86,11 @@ def verify(
             ended=trial.ended,
         )
     found = findings.judge(
-        seen, checkout=checkout, written=[*manifest.writable.values(), *manifest.seeded.values()], foreign=foreign
+        seen,
+        checkout=checkout,
+        written=[*manifest.writable.values(), *manifest.seeded.values()],
+        built=routes.dist_of(manifest),
+        foreign=foreign,
     )
     return Verified(
         paths=tuple(answer.question.path for answer in answers if answer.status is not None),

@@ -39,7 +39,7 @@ def judged(
     foreign: bool = False,
 ) -> tuple[Finding, ...]:
     seen = findings.Seen(events=events, output=output, answers=answers, ended=ended)
-    return findings.judge(seen, checkout=checkout, written=[".next/cache"], foreign=foreign)
+    return findings.judge(seen, checkout=checkout, written=[".next/cache"], built=".next", foreign=foreign)
 
 
 def file(path: str, call: str = "readFile", url: str | None = None) -> dict[str, Any]:
@@ -78,6 +78,15 @@ def test_a_read_of_a_file_that_only_the_checkout_has_is_an_error_with_its_includ
 def test_a_read_that_the_app_survives_is_an_error_too(checkout: Checkout) -> None:
     (found,) = judged(file("data/x.json", url="/"), checkout=checkout, answers=(answer("/"),))
     assert found.error
+
+
+@pytest.mark.parametrize(("status", "error"), [(200, False), (500, True)])
+def test_a_manifest_of_next_is_an_error_only_where_a_request_failed(
+    checkout: Checkout, status: int, *, error: bool
+) -> None:
+    write(checkout.root, **{".next/server/hints.json": "{}"})
+    (found,) = judged(file(".next/server/hints.json", url="/"), checkout=checkout, answers=(answer("/", status),))
+    assert found.error is error
 
 
 def test_only_looking_whether_a_file_is_there_is_told(checkout: Checkout) -> None:
