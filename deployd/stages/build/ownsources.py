@@ -20,7 +20,7 @@ _READ = (
 )
 _FILE = re.compile(rf"""["'`](?:\./)?([\w@-][\w@.-]*(?:/[\w@.\[\]-]+)*\.(?:{_READ}))["'`]""")
 _FOLDER = re.compile(
-    r"""(?:static|serveStatic|readdir(?:Sync)?|opendir(?:Sync)?)\(\s*["'`](?:\./)?([\w@-][\w@./-]*)["'`]"""
+    r"""(?:set\(\s*["']views["']\s*,\s*|(?:static|serveStatic|readdir(?:Sync)?|opendir(?:Sync)?)\(\s*)["'`](?:\./)?([\w@-][\w@./-]*)["'`]"""
     r"""|\b(?:root|directory|views|dir|migrationsFolder)\s*:\s*["'`](?:\./)?([\w@-][\w@./-]*)["'`]"""
 )
 _NOT_READ = re.compile(

@@ -116,10 +116,12 @@ def test_what_the_sources_name_from_the_apps_folder(tmp_path: Path) -> None:
         tmp_path,
         {
             "app.js": "read('data/a.json'); read(`./b.sql`); serveStatic({ root: './pages' }); read('../up.json')\n"
-            "read('gone.json'); read('package.json'); require('./lib/c.js'); express.static('web/out')",
+            "read('gone.json'); read('package.json'); require('./lib/c.js'); express.static('web/out')\n"
+            "app.set('views', './src/views')",
+            "src/views/a.ejs": "",
             "data/a.json": "", "b.sql": "", "pages/x": "", "package.json": "{}", "lib/c.js": "", "web/out/i": "",
             "tests/t.js": "read('fixture.json')", "fixture.json": "", "node_modules/m/x.js": "read('m.json')", "m.json": "",
         },
     )  # fmt: skip
     (tmp_path / "web" / "out" / "l").symlink_to("/etc")
-    assert ownsources.named(tmp_path) == ("b.sql", "data/a.json", "pages", "web/out")
+    assert ownsources.named(tmp_path) == ("b.sql", "data/a.json", "pages", "src/views", "web/out")
