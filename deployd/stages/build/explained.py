@@ -125,7 +125,7 @@ def _found(
     if detected.framework != "static" or command:
         wished, where = planning.wished_node(app_dir, root=root, package=detected.package)
         yield "Node.js", f"{wished}, as {where} says" if wished else f"{nodeversions.DEFAULT}, deployd's default"
-    yield "probe", f"{probe.path or '/'} ({probe.why})"
+    yield "probe", f"{probe.path or '/'} ({'any answer below 500 counts' if probe.status else probe.why})"
 
 
 def _runs(detected: Detected, app_dir: Path, *, built: bool) -> str:
@@ -136,6 +136,9 @@ def _runs(detected: Detected, app_dir: Path, *, built: bool) -> str:
     if detected.framework == "static":
         served, _ = sites.served_folder(detected.package)
         places = sites.places_of(manifest.needs(detected.package), app_dir, built=built)
+        there = next((place for place in places if (app_dir / place / "index.html").is_file()), None)
+        if there and not built:
+            return f"no process: the pages {'as they lie here' if there == '.' else f'in {there}'}"
         return f"no process: the first of {', '.join([*([served] if served else []), *places[:4]])} with an index.html"
     if start and named:
         return f"{named}, as scripts.{start.script} says"

@@ -98,6 +98,8 @@ def test_what_stands_in_the_way_is_told(tmp_path: Path) -> None:
         (needs("astro"), "no process: the pages that its build leaves"),
         (needs("astro", "@astrojs/node"), "the server that its build leaves"),
         (needs("nuxt"), "the server that its build leaves, or its pages where it leaves none"),
+        ({"public/index.html": ""}, "no process: the pages in public"),
+        ({"index.html": ""}, "no process: the pages as they lie here"),
         (needs("vite") | {"index.html": ""}, "no process: the first of dist, build, out, _site with an index.html"),
     ],
 )  # fmt: skip
