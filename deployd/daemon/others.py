@@ -39,7 +39,10 @@ class Others:
 
     def own_name(self) -> str | None:
         """This process's name in the store; from now on it shows that it lives."""
-        return locks.own_name(self._store) if self.shared else None
+        if not self.shared:
+            return None
+        self._workshop.own_folder()
+        return locks.own_name(self._store)
 
     def held(self, place: Place) -> None:
         """Somebody else turned out to hold this app."""

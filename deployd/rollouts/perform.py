@@ -55,7 +55,7 @@ def release(
         workshop.folder_lock() as folder,
         workshop.app_lock(wish.app, wish.environment) as app,
     ):
-        if not folder.take(held):
+        if not _own(workshop, folder, held):
             raise folder.busy("deployd on this machine")
         if not app.take(held):
             raise app.busy(f"{wish.app} {wish.environment}")
@@ -110,9 +110,9 @@ def rollback(
         workshop.folder_lock() as folder,
         workshop.app_lock(*where) as app,
     ):
+        owns_folder = _own(workshop, folder, held)
         left = store.rollouts.unfinished(*where)
         _one_rollback_at_a_time(workshop, left)
-        owns_folder = folder.take(held)
         if owns_folder and left:
             workshop.start_engine()  # what the dead ones left is settled in it
         unfinished = _cut_off(left) if wish.release is None else None
@@ -152,6 +152,14 @@ def rollback(
             for record in store.rollouts.unfinished(*where) if owns_folder and left else ():
                 if record.id != rollout:
                     settle_quietly(workshop, record, report=report)
+
+
+def _own(workshop: Workshop, folder: locks.FileLock, held: locks.Held) -> bool:
+    """Take the state folder's lock; who worked in it before is gone then."""
+    taken = folder.take(held)
+    if taken:
+        workshop.own_folder()
+    return taken
 
 
 def _one_rollback_at_a_time(workshop: Workshop, left: Sequence[RolloutRecord]) -> None:

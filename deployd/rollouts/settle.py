@@ -38,6 +38,7 @@ def resume(
     with workshop.folder_lock() as folder:
         if not folder.take(held):
             raise folder.busy("deployd on this machine")
+        workshop.own_folder()
         for record in workshop.store.rollouts.unfinished(app, environment):
             if workshop.lives(record):
                 continue

@@ -62,6 +62,11 @@ class Workshop:
         """The state folder's lock, not taken yet; of an owner, one that is always had."""
         return locks.Owned(self.paths.lock) if self._folder is not None else locks.folder_lock(self.paths)
 
+    def own_folder(self) -> None:
+        """The state folder's lock is had: whoever worked in it before is gone."""
+        if self.store.presence is not None:
+            self.store.presence.succeed()
+
     def app_lock(self, app: AppName, environment: EnvironmentName) -> locks.FileLock:
         """The lock of an app and environment, not taken yet."""
         return locks.app_lock(self.paths, app, environment, store=self.store)

@@ -141,9 +141,11 @@ class Postgres(Database):
                 engine = connect(self.url)
                 try:
                     make_ready(engine, self.told)
-                except sa.exc.DBAPIError as error:
+                except BaseException as error:
                     engine.dispose()
-                    raise explain(error, self.told) from None
+                    if isinstance(error, sa.exc.DBAPIError):
+                        raise explain(error, self.told) from None
+                    raise
                 self._engine = engine
             return self._engine
 
@@ -153,6 +155,7 @@ def connect(url: sa.URL, *, pooled: bool = True) -> sa.Engine:
     return sa.create_engine(
         url,
         json_serializer=lambda value: json.dumps(value, separators=(",", ":")),
+        execution_options={"preserve_rowcount": True},  # or an insert would not say that a row was there already
         connect_args={
             "connect_timeout": 5,
             "application_name": "deployd",
@@ -235,7 +238,7 @@ def explain(error: sa.exc.DBAPIError, name: str) -> DatabaseError:
         return DatabaseError(
             f"{name} does not exist", code="database-unknown", fix="make it: createdb --owner USER DATABASE"
         )
-    if _is_away(error):
+    if _is_away(error) or "resolve host" in low:
         return DatabaseError(
             f"{name} cannot be reached: {text}",
             code="database-unreachable",

@@ -48,6 +48,7 @@ class Presence:
         self._name: str | None = None
         self._held: dict[str, Mapping[str, Any]] = {}
         self._lost: set[str] = set()
+        self._alone = False
         self._ended = threading.Event()
         self._log = logs.logger("presence")
 
@@ -66,6 +67,20 @@ class Presence:
                     raise
                 threading.Thread(target=self._beat, args=(name,), daemon=True, name="presence").start()
             return self._name
+
+    def succeed(self) -> None:
+        """This process holds its state folder's own lock: those that worked in it before are gone, and count so."""
+        own = self.own_name()
+        with self._mutex:
+            if self._alone:
+                return
+            others = sa.and_(owners.c.folder == self.folder(), owners.c.name != own)
+            try:
+                self._session().execute(sa.delete(owners).where(others))
+            except sa.exc.DBAPIError as error:
+                self._drop()
+                raise explain(error, self._database.told) from error
+            self._alone = True
 
     def folder(self) -> str:
         """The state folder's own name: what was checked out and built in it is found there again."""

@@ -80,7 +80,7 @@ def live(served: Served) -> set[str | None]:
 
 def settled(served: Served, *, seconds: float = 30):
     """The newest rollout, once none is unfinished."""
-    store = Client(StatePaths(served.state), who="ada")
+    store = Client(StatePaths(served.state), who="ada", database_url=served.database)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if store.rollouts() and all(one.finished for one in store.rollouts()):
@@ -120,7 +120,7 @@ def test_a_second_daemon_on_the_folder_refuses_with_4_and_names_the_first(serve,
 
 def test_a_command_beside_the_daemon_cannot_run_the_engine_itself(serve):
     served = serve()
-    alone = Client(StatePaths(served.state), who="ada")
+    alone = Client(StatePaths(served.state), who="ada", database_url=served.database)
     with pytest.raises(DeploydError) as caught:
         alone.release(wish("one"), report=quiet, cancel=threading.Event())
     alone.close()
@@ -198,7 +198,7 @@ def test_killed_at_a_step_of_a_release_and_started_again_it_ends_live(serve, poi
 
 
 def new_ones(served: Served) -> set[str]:
-    store = Client(StatePaths(served.state), who="ada")
+    store = Client(StatePaths(served.state), who="ada", database_url=served.database)
     found = {str(one.id) for one in store.releases(SHOP, PRODUCTION)}
     store.close()
     return found

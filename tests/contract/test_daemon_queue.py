@@ -87,7 +87,7 @@ class Queue:
     """The daemon's store, for asking as a webhook does: the dispatcher looks every five seconds, or when it is woken."""
 
     def __init__(self, served) -> None:
-        self.store = Store(client_of(served).paths)
+        self.store = Store(client_of(served).paths, served.database)
         self.client = client_of(served)
 
     def ask(self, ask: Ask):

@@ -6,8 +6,10 @@ import stat
 import threading
 
 import pytest
+import sqlalchemy as sa
 
 from deployd.domain.artifact import Provenance
+from deployd.domain.ask import Ask
 from deployd.domain.host import Host
 from deployd.domain.ids import (
     AppName,
@@ -24,6 +26,7 @@ from deployd.domain.secret import Secret
 from deployd.errors import DeploydError, NotFoundError
 from deployd.paths import StatePaths
 from deployd.store import Store
+from deployd.store.deliveries import Arrival
 from deployd.store.events import StoredEvent
 from deployd.store.moments import now
 
@@ -291,3 +294,60 @@ def test_becoming_live_is_told_once_for_each_rollout(store):
         store.live_log.add(APP, PRODUCTION, release=release_of(1).id, rollout=rollout)
 
     assert [release for release, _ in store.live_log.of(APP, PRODUCTION)] == [release_of(1).id]
+
+
+def ask_of(key: str | None, *, branch: str = "main") -> Ask:
+    return Ask(
+        kind="release", app=APP, environment=PRODUCTION, cause="push", who="a push", branch=branch, key=key,
+        automatic=True,
+    )  # fmt: skip
+
+
+def test_an_ask_of_a_key_is_kept_once_and_a_push_replaces_those_that_wait(store, another):
+    first, fresh = store.queue.add(ask_of("one"))
+    again = another().queue.add(ask_of("one"))
+    newer, _ = store.queue.add(ask_of("two"))
+    elsewhere, _ = store.queue.add(ask_of(None, branch="next"))
+
+    assert fresh
+    assert again == (first, False)
+    assert [one.id for one in store.queue.waiting()] == [newer, elsewhere]
+    assert store.queue.get(first).outcome == "superseded"
+    assert len(store.audit.latest()) == 3
+
+
+def test_an_ask_is_taken_by_one_and_no_other_of_its_place_beside_it(store, another):
+    first, second = (store.queue.add(ask_of(None, branch=branch))[0] for branch in ("main", "next"))
+    other = another()
+
+    assert store.queue.start(first, owner="a", alone=True)
+    assert not other.queue.start(first, owner="b", alone=True)
+    assert not other.queue.start(second, owner="b", alone=True)
+    assert other.queue.owner_of(first) == "a"
+    assert other.queue.ask_to_stop(first, who="bob")
+    assert store.queue.cancelled_by(first) == "bob"
+    assert other.queue.put_back(first)
+    assert not other.queue.put_back(first)
+    assert other.queue.start(second, owner="b", alone=True)
+
+
+def test_a_delivery_starts_its_asks_once(store, another):
+    arrival = Arrival(
+        app="shop", delivery="d1", forge="github", origin="hook", what={"is": "push"}, asks=(ask_of("k"),)
+    )
+    (taken,) = store.deliveries.take([arrival])
+    (again,) = another().deliveries.take([arrival])
+
+    assert (taken.fresh, again.fresh) == (True, False)
+    assert taken.rollouts == again.rollouts
+    assert len(store.queue.waiting()) == 1
+
+
+def test_the_audit_log_is_only_added_to(store):
+    store.audit.add(
+        who="ada", origin="test", action="release", app="shop", environment=None, subject=None, outcome="asked"
+    )
+    for statement in ("UPDATE audit SET who = 'eve'", "DELETE FROM audit"):
+        with pytest.raises(sa.exc.DBAPIError, match="append-only"), store.database.write() as connection:
+            connection.exec_driver_sql(statement)
+    assert [one.who for one in store.audit.latest()] == ["ada"]

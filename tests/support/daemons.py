@@ -39,6 +39,7 @@ class Served:
         state: str = "state",
     ) -> None:
         self.folder, self.state, self.hosts = folder, folder / state, folder / "hosts"
+        self.database = (env or {}).get("DEPLOYD_DATABASE_URL")
         self.log = folder / f"daemon-{time.monotonic_ns()}.log"
         settings = {"DEPLOYD_STOP_GRACE": "5s", **(env or {}), **({"DEPLOYD_TEST_FAULT": fault} if fault else {})}
         with self.log.open("w") as out:
