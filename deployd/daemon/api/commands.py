@@ -95,9 +95,11 @@ class _Stdin:
                 return
             await asyncio.sleep(0.02)
 
-    def read1(self, _size: int) -> bytes:
+    def read1(self, _size: int = -1) -> bytes:
         """The next piece; nothing at the end."""
         return self._pieces.get()
+
+    read = read1
 
 
 class _Out:

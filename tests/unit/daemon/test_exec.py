@@ -33,7 +33,8 @@ def hosts(monkeypatch):
             assert cancel.wait(15)
             asked.append(("cancelled",))
             return 1
-        while data := stdin.read1(65536) if stdin else b"":
+        read = getattr(stdin, "read1", stdin.read) if stdin else lambda _size: b""  # as the helper asks
+        while data := read(65536):
             stdout.write(data)
             stdout.flush()
         stderr.write(b"done\n")
