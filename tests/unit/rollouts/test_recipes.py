@@ -248,9 +248,9 @@ def test_a_flip_back_is_tried_twice(fleet_of_three):
 def test_tidying_that_fails_is_a_warning(fleet_of_three, fault):
     fleet = fleet_of_three
     for commit in ("one", "two", "three"):
-        fleet.release(commit, options=Options(keep=Keep(releases=1, failed=0)))
+        fleet.release(commit, options=Options(keep=Keep(releases=1, failed=0, skew_protection=0)))
     fleet.make("web1", fault, "busy")
-    result = fleet.release("four", options=Options(keep=Keep(releases=1, failed=0)))
+    result = fleet.release("four", options=Options(keep=Keep(releases=1, failed=0, skew_protection=0)))
 
     fleet.assert_live(result.release)
     assert any(one["host"] == "web1" for one in fleet.told("warning"))
