@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
-from deployd.rollouts.differences import by_package, by_route
 from deployd.domain.artifact import FileEntry, LinkEntry, Manifest
+from deployd.rollouts.differences import by_package, by_route
 
 
 class Stored:
