@@ -196,3 +196,34 @@ def test_branches_become_words_of_an_address(host: FakeHost, web: RealWeb) -> No
 def prepared_site(host: FakeHost, release: str, branch: str) -> None:
     BUILDS.setdefault(release, "b" + "0" * 20)
     prepared(host, release, site(), branch)
+
+
+def test_pull_requests_need_no_site_of_their_own(host: FakeHost, web: RealWeb) -> None:
+    """Production, previews and previews of forks are on one host and one port, and only production answers there."""
+    config: dict[str, Any] = {"instances": 1, "port": web.port, "domains": [], "preview": {"domain": DOMAIN}}
+    host.configure(**config)
+    for environment in ("preview", "fork"):
+        host.ok("configure", "shop", environment, doc=config)
+    prepared(host, A, site("one"), "main")
+    live(host, A)
+    for environment, release, number in (("preview", B, 12), ("fork", C, 13)):
+        begun = host.ok(
+            "begin", "shop", environment, release, doc={"manifest": site(release).manifest(), "runtime": None}
+        )
+        folder = host.root / "srv/deployd/incoming" / f"shop-{environment}" / release
+        for sha256 in begun["missing"]:
+            (folder / sha256).write_bytes(site(release).contents[sha256])
+        host.ok("seal", "shop", environment, release, doc={"provenance": {"branch": f"pull/{number}"}})
+        host.ok("start", "shop", environment, release)
+    web.start()
+    assert who(web.ask("/")) == A
+    assert [who(look(web, label)) for label in ("main", "pr-12", "pr-13", B, C)] == [A, B, C, B, C]
+    assert look(web, "pr-14").status == 404
+    hold = host.raw("hold", "shop", "preview", stdin=b'{"owner": "me", "rollout": "r-1"}\n')
+    host.ok("flip", "shop", "preview", B, "--expect", "none", "--epoch", str(hold["epoch"]))
+    probe = {"path": "/", "timeout": 3, "interval": 0.05, "successes": 1}
+    assert host.ok("probe-web", "shop", "preview", B, doc=probe)["status"] == 200
+    assert who(web.ask("/")) == A
+    own = {**config, "domains": ["preview.shop.test"]}
+    host.ok("configure", "shop", "preview", doc=own)
+    host.ok("configure", "shop", "fork", doc=own)
