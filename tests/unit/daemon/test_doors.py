@@ -73,6 +73,23 @@ def test_a_token_of_another_app_is_refused_by_what_a_body_names(frame, noun):
     assert (answer.status_code, answer.json()["title"]) == (403, "token-app")
 
 
+def test_a_plan_is_of_an_app_of_the_token_and_a_whole_wish_of_this_machine(frame):
+    headers = frame.token("release", "other")
+    answer = frame.client.post("/v1/plans", json={"ask": {"app": "shop"}}, headers=headers)
+    assert (answer.status_code, answer.json()["title"]) == (403, "token-app")
+    answer = frame.client.post("/v1/plans", json={"wish": {"v": 1}}, headers=frame.token("admin"))
+    assert (answer.status_code, answer.json()["title"]) == (403, "not-local")
+    assert frame.local.post("/v1/plans", json={}).status_code == 422
+    assert frame.local.post("/v1/plans", json={"wish": {"v": 1}}).status_code == 422
+
+
+def test_what_concerns_every_app_is_not_for_a_token_of_some(frame):
+    headers = frame.token("admin", "other")
+    assert frame.client.post("/v1/adopt", json={}, headers=headers).json()["title"] == "token-app"
+    assert frame.client.get("/v1/audit", headers=headers).json()["title"] == "token-app"
+    assert frame.client.get("/v1/tokens", headers=headers).json()["title"] == "token-app"
+
+
 def test_a_route_without_a_door_ends_the_start(frame, monkeypatch):
     router = APIRouter()
     router.add_api_route("/v1/open", auth.public)
