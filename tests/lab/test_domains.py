@@ -219,7 +219,7 @@ def test_own_certificates_are_checked_and_their_end_is_told(world: World, tmp_pa
     describe(world, f'domains = ["{name}"]\ntls = {{ cert = "own.pem", key = "own.key" }}\n')
 
     def own(*names: str, days: float, other_key: bool = False) -> str:
-        chain, key = made_certificate(*names, days=days)
+        chain, key = made_certificate(*names, days=days, age=80)
         (world.app / "own.pem").write_text(chain)
         (world.app / "own.key").write_text(made_certificate(*names)[1] if other_key else key)
         return key
@@ -246,6 +246,8 @@ def test_own_certificates_are_checked_and_their_end_is_told(world: World, tmp_pa
     resolve = [f"--resolve={name}={host.address}" for host in world.hosts]
     soon = findings(world, *resolve, "--ca", str(world.app / "own.pem"))
     assert {one["host"] for one in soon if "ends in" in one["what"]} == {host.name for host in world.hosts}
+    assert [host["certificate"]["soon"] for host in world.status()["hosts"]] == [True, True]
+    assert "ends in 2 d" in world.run("status").out
     checked = world.run("host", "check", "--json").document
     assert [one["host"] for one in checked if name in one["what"] and "ends in" in one["what"]] == ["web1", "web2"]
 

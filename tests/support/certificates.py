@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def made_certificate(*names: str, days: float = 30) -> tuple[str, str]:
-    """A certificate that signs itself, and its key, as PEM."""
+def made_certificate(*names: str, days: float = 30, age: float = 1) -> tuple[str, str]:
+    """A certificate that signs itself, and its key, as PEM: made `age` days ago, good for `days` more."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = dt.datetime.now(dt.UTC)
@@ -22,7 +22,7 @@ def made_certificate(*names: str, days: float = 30) -> tuple[str, str]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=age))
         .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([_name(one) for one in names]), critical=False)
         .sign(key, hashes.SHA256())
