@@ -103,6 +103,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "verify": _entry("verify:verify", "Run the artifact alone, and name what is missing in it"),
     },
     "Help": {
+        "database": _entry("database:databases", "Which database is in force; from SQLite to PostgreSQL"),
         "config": _entry("configuration:config", "What is in force, and where each value comes from"),
         "docs": _entry("configuration:docs", "Print a section of the annotated configuration"),
         "completion": _entry("completion:completion", "Print the completion script of a shell"),

@@ -251,6 +251,10 @@ def doctor(cli: Cli) -> int:
     """Check this machine and the environment's hosts (all known hosts, outside of an app); each finding has its fix."""
     findings = [_tool(*tool) for tool in _TOOLS]
     known = cli.client.hosts()
+    from deployd.remote.client import RemoteClient
+
+    if not isinstance(cli.client, RemoteClient):
+        findings.append(("this machine", "ok", f"the database answers: {cli.client.store.database.told}", ""))
     try:
         names = cli.hosts()
     except UsageError:

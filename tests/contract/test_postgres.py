@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +20,9 @@ from deployd.errors import ConfigError, DatabaseError, DeploydError
 from deployd.paths import StatePaths
 from deployd.rollouts import locks
 from deployd.store import Store, migrate, presence, tables
+from deployd.store.copying import copy
 from deployd.store.postgres import Postgres, connect, parse, revision
+from tests.contract.test_store import add_rollout, ask_of, provenance_of, release_of
 
 APP, PRODUCTION = AppName.parse("shop"), EnvironmentName.parse("production")
 
@@ -221,3 +228,69 @@ def test_a_broken_transaction_leaves_nothing_and_is_told(store_of, postgres, url
     with store.database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM facts").scalar() == 0
     assert isinstance(store.database, Postgres)
+
+
+def test_a_sqlite_file_is_copied_whole_and_numbers_go_on(tmp_path, url):
+    paths = StatePaths(tmp_path / "state").make()
+    source, target = Store(paths), Store(paths, url)
+    release = release_of(1)
+    source.releases.add(release, provenance=provenance_of(release))
+    source.variables.put(APP, PRODUCTION, "KEY", Secret("a"), build=False, who="ada")
+    source.variables.freeze(release.id, APP, PRODUCTION)
+    rollout = add_rollout(source)
+    first, _ = source.queue.add(ask_of("one"))
+    with pytest.raises(DeploydError) as unfinished:
+        copy(source, target)
+    assert unfinished.value.code == "rollouts-unfinished"
+    source.rollouts.finish(rollout, state="live", outcome="live", result={"a": [1]}, error=None)
+
+    copied = copy(source, target)
+
+    assert copied["releases"] == copied["release_variables"] == copied["rollouts"] == copied["asks"] == 1
+    assert target.rollouts.get(rollout) == source.rollouts.get(rollout)
+    assert target.releases.get(release.id) == source.releases.get(release.id)
+    assert target.variables.of_release(release.id) == {"KEY": Secret("a")}
+    assert target.queue.add(ask_of("one")) == (first, False)
+    second, _ = target.queue.add(ask_of("two"))
+    assert target.queue.get(second).number > target.queue.get(first).number
+    assert len(target.audit.latest()) == 2
+    with pytest.raises(DeploydError) as filled:
+        copy(source, target)
+    assert filled.value.code == "store-not-empty"
+    source.close()
+    target.close()
+
+
+def test_the_command_line_says_which_database_and_copies_into_it(tmp_path, postgres):
+    paths = StatePaths(tmp_path / "state").make()
+    source = Store(paths)
+    source.queue.add(ask_of("one"))
+    source.close()
+    address = postgres.database().replace("deployd@", "deployd:hunter2@")
+    env = {**os.environ, "DEPLOYD_STATE_DIR": str(paths.root), "DEPLOYD_WHO": "ada"}
+
+    def deployd(*words: str, url: str | None = address) -> tuple[int, str]:
+        command = [str(Path(sys.executable).with_name("deployd")), *words]
+        settings = {**env, **({"DEPLOYD_DATABASE_URL": url} if url else {})}
+        done = subprocess.run(
+            command, env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert "hunter2" not in done.stdout + done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    assert "SQLite" in deployd("database", "show", url=None)[1]
+    code, said = deployd("database", "copy", "--json")
+    assert (code, json.loads(said)["rows"]["asks"]) == (0, 1)
+    assert json.loads(deployd("database", "show", "--json")[1])["shared"] is True
+    assert f"({postgres.folder})" in deployd("database", "show")[1]
+    code, said = deployd("database", "copy")
+    assert (code, "store-not-empty" in said) == (2, True)
+    code, said = deployd("releases", "--app-dir", str(tmp_path), url="postgresql://ada:hunter2@127.0.0.1:1/x")
+    assert code != 0
+    (tmp_path / "deployd.toml").write_text('name = "shop"\n[environments.production]\nhosts = ["web1"]\n')
+    code, said = deployd("releases", url="postgresql://ada:hunter2@127.0.0.1:1/x")
+    assert (code, "database-unreachable" in said) == (1, True)
+    code, said = deployd("config", "--json")
+    assert code == 0
+    (shown,) = [one["value"] for one in json.loads(said)["settings"] if one["key"] == "database_url"]
+    assert shown.startswith("postgresql://deployd@(")
