@@ -135,8 +135,8 @@ def renew(
 def _app_here(cli: Cli) -> tuple[Any, Any] | None:
     try:
         return cli.where
-    except UsageError:
-        if cli.options.app_dir is not None or cli.options.environment is not None:
+    except UsageError as error:
+        if error.code != "app-file-missing" or cli.options.app_dir or cli.options.environment:
             raise
         return None
 

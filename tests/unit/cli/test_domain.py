@@ -10,6 +10,10 @@ import pytest
 from deployd.certificates import visiting
 from deployd.certificates.reading import Certificate
 from deployd.certificates.visiting import Answer, Shown
+from deployd.domain.ids import AppName, EnvironmentName, HostName
+from deployd.domain.secret import Secret
+from deployd.errors import UnreachableError
+from deployd.rollouts import certifying
 
 DAY = 86400.0
 WEB1, WEB2 = "192.0.2.1", "192.0.2.2"
@@ -151,3 +155,41 @@ def test_what_check_does_not_take(deployd, names, internet, words, code):
 def test_nothing_to_check(deployd, app):
     done = deployd("domain", "check", "--json")
     assert (done.exit, json.loads(done.err)["error"]["code"]) == (2, "domain-unknown")
+
+
+def kept(problem=None):
+    site = certifying.Site(
+        app=AppName("shop"), environment=EnvironmentName("production"), names=("shop.com",), hosts=(HostName("web1"),)
+    )
+    found = certificate(60, "shop.com")
+    return certifying.Kept(site=site, chain="CHAIN", key=Secret("KEY"), certificate=found, problem=problem)
+
+
+def test_renew(deployd, client, monkeypatch, app, tmp_path):
+    asked = []
+    away = UnreachableError("web1 is away", host="web1", live="unknown", fix="look at it")
+    outcome = {"now": kept(), "told": {HostName("web1"): True}}
+    monkeypatch.setattr(
+        type(client), "certificates", lambda _self, *where: asked.append(where) or (kept(),), raising=False
+    )
+    monkeypatch.setattr(
+        type(client), "renew_certificate", lambda *_args, **_options: (outcome["now"], outcome["told"]), raising=False
+    )
+
+    done = deployd("domain", "renew")
+    assert (done.exit, asked[-1]) == (0, ("shop", "production"))
+    assert "shop production: shop.com until " in done.out
+
+    outcome["told"] = {HostName("web1"): away}
+    done = deployd("domain", "renew", "--json")
+    assert done.exit == 1
+    assert json.loads(done.out)["certificates"][0]["failed"]["web1"]["code"] == "host-unreachable"
+    outcome |= {"now": kept("it refused"), "told": {}}
+    done = deployd("domain", "renew")
+    assert (done.exit, "not renewed: it refused" in done.out) == (1, True)
+    assert "KEY" not in done.out + done.err
+
+    monkeypatch.chdir(tmp_path)
+    deployd("domain", "renew")
+    assert asked[-1] == (None, None)
+    assert deployd("domain", "renew", "-e", "production").exit == 2
