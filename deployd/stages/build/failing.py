@@ -65,7 +65,7 @@ def way_out(lines: Sequence[str], *, installing: bool, returncode: int, folder: 
     if missing:
         return f"{missing[1] or missing[2]} is not there: is it in package.json and in the lock file?"
     if returncode == _KILLED:
-        return f"it was killed, which is what the kernel does when memory runs out: {waysout.NO_MEMORY}"
+        return f"it was killed, which is what the kernel does when memory runs out: {waysout.MORE_MEMORY}"
     if returncode in _CRASHED:
         return "a program crashed: a native package may be for another platform, or memory may have run out"
     return None

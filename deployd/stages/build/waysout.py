@@ -19,9 +19,9 @@ def _way(pattern: str, fix: str, *, only_install: bool = False) -> WayOut:
     return WayOut(re.compile(pattern, re.MULTILINE | re.VERBOSE), fix, only_install)
 
 
-NO_MEMORY = (
-    "the build ran out of memory: raise build.memory if deployd.toml sets it, or set "
-    "NODE_OPTIONS=--max-old-space-size=4096 with `deployd env set --build`"
+MORE_MEMORY = (
+    "raise build.memory if deployd.toml sets it, or set NODE_OPTIONS=--max-old-space-size=4096 with "
+    "`deployd env set --build`"
 )
 LET_IN = _way(
     r"""\bE40[13]\b | FETCH_40[13] | \b40[13]\ (?:Unauthorized|Forbidden) | \b40[13]\b\W*$ | YN0041
@@ -97,7 +97,7 @@ KNOWN = (
     _way(
         r"""heap\ out\ of\ memory | (?i:array\ buffer\ allocation\ failed | cannot\ allocate\ memory) | \bENOMEM\b
           | std::bad_alloc""",
-        NO_MEMORY,
+        f"the build ran out of memory: {MORE_MEMORY}",
     ),
     _way(
         r"(?i:ENOSPC | no\ space\ left\ on\ device | EDQUOT | quota\ exceeded)",
