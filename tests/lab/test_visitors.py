@@ -133,3 +133,51 @@ def test_a_websocket_is_drained_and_then_closed(world: World) -> None:
             assert line.recv(1000) == b""  # the old release was drained, and ended
     no_request_failed(told)
     world.assert_live("2")
+
+
+def test_previews_over_https_have_a_certificate_only_if_there_is_such_a_release(world: World) -> None:
+    write_toml(world, here=f'preview_domain = "{DOMAIN}"\ndomains = ["{world.name}.test"]\ntls = "internal"')
+    release = world.release("1").last["release"]
+    name = f"{release}.{world.name}.{DOMAIN}"
+    command = shlex.split(world.run("open", "--release", release).out.strip())
+    assert command[-1] == f"https://{name}/"
+    silent = ["--silent", "--insecure", "--max-time", "20"]
+    for host in world.hosts:
+        told = subprocess.run(
+            ["curl", *silent, "--resolve", f"{name}:443:{host.address}", f"https://{name}/"],
+            capture_output=True,
+            text=True,
+        )
+        assert told.stdout == "version 1\n", told
+        other = f"nothing.{world.name}.{DOMAIN}"
+        told = subprocess.run(
+            ["curl", *silent, "--resolve", f"{other}:443:{host.address}", f"https://{other}/"],
+            capture_output=True,
+            text=True,
+        )
+        assert (told.returncode, told.stdout) == (35, "")  # no certificate, so no connection
+
+
+def test_a_canary_from_some_visitors_to_all(world: World) -> None:
+    world.release("1")
+    world.release("2", "--no-activate")
+    page = {"Accept": "text/html"}
+    with world.load() as told:
+        world.run("canary", "50%")
+        for host in range(len(world.hosts)):
+            seen = [world.ask(host=host, **page) for _ in range(40)]
+            assert {text for _, text, _ in seen} == {"version 1\n", "version 2\n"}
+            for _, text, headers in seen[:5]:
+                cookie = headers["set-cookie"].partition(";")[0]
+                assert world.ask(host=host, Cookie=cookie, **page)[1] == text
+                assert world.ask(host=1 - host, Cookie=cookie, **page)[1] == text
+        assert {one["canary"]["percent"] for one in world.status()["hosts"]} == {50.0}
+        world.run("rollback")
+        world.assert_live("1")
+        assert {world.ask(**page)[1] for _ in range(10)} == {"version 1\n"}
+        third = world.release("3", "--no-activate").last["release"]
+        world.run("canary", "10%")
+        assert world.run("release", "--finish", "--json").last["release"] == third
+        world.assert_live("3")
+    no_request_failed(told)
+    assert {one["canary"] for one in world.status()["hosts"]} == {None}
