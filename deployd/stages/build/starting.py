@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from deployd.stages.build import ownsources, startscript, wrapper
@@ -38,7 +39,19 @@ def read_by_name(app_dir: Path, entry: str) -> tuple[str, ...]:
     """What travels beside what is imported: the usual folders, in `src` too for sources there, and what is named."""
     places = ("", "src/") if entry.startswith("src/") else ("",)
     usual = [f"{place}{name}" for place in places for name in _READ if (app_dir / place / name).is_dir()]
-    return tuple(dict.fromkeys([*usual, *ownsources.named(app_dir)]))
+    types = _settings_of_types(app_dir) if entry.endswith(("ts", "tsx")) else []
+    return tuple(dict.fromkeys([*usual, *types, *ownsources.named(app_dir)]))
+
+
+def _settings_of_types(app_dir: Path) -> list[str]:
+    """tsconfig.json and what it extends: tsx and ts-node read them when they run sources."""
+    found = [path.name for path in sorted(app_dir.glob("tsconfig*.json"))]
+    for name in list(found):
+        text = (app_dir / name).read_text(errors="replace")
+        for word in re.findall(r'"extends"\s*:\s*"([^".][^"]*)"', text):
+            places = (f"node_modules/{word}", f"node_modules/{word}.json", f"node_modules/{word}/tsconfig.json")
+            found += [place for place in places if (app_dir / place).is_file()]
+    return found
 
 
 def _told(start: Start) -> list[str]:

@@ -175,6 +175,18 @@ def test_plain_servers(tmp_path: Path, files: dict[str, str], more: dict[str, An
     assert (found.entries, found.folder, found.include) == ((entry,), folder, ("public", "views"))
 
 
+def test_what_runs_typescript_finds_its_settings(tmp_path: Path) -> None:
+    files = {
+        "package.json": '{"scripts": {"start": "tsx src/x.ts"}}',
+        "src/x.ts": "",
+        "tsconfig.json": '{"extends": "@tsconfig/node22/tsconfig.json"}',
+        "node_modules/@tsconfig/node22/tsconfig.json": "{}",
+    }
+    found = left(tmp_path, "node", files)
+    assert found.entries == (wrapper.NAME, "src/x.ts")
+    assert found.include == ("tsconfig.json", "node_modules/@tsconfig/node22/tsconfig.json")
+
+
 def test_a_server_that_nothing_names(tmp_path: Path) -> None:
     error = refused(tmp_path, "node", {"package.json": '{"scripts": {"start": "node dist/main"}}'})
     assert "dist/main" in error.what
