@@ -21,7 +21,7 @@ from deployd.cli.release import repository_of
 from deployd.domain.events import Event, Report
 from deployd.domain.options import Options
 from deployd.domain.stages import SourceRequest
-from deployd.errors import UsageError
+from deployd.errors import NotAllowedError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     import threading
@@ -69,7 +69,7 @@ def wish_of(cli: Cli, *, use_cache: bool = True) -> Wish:
         app, options = file.name, file.options
         if cli.environment in file.environments:
             options = file.environment(cli.environment).options
-            variables = _build_variables(cli, app)
+            variables = revealed(cli, app, only_build=True)
     paths = cli.paths.make()
     repository, subdir = repository_of(folder) or (folder, "")
     key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
@@ -158,12 +158,16 @@ def _nearest() -> Path:
     return next((folder for folder in (here, *here.parents) if (folder / APP_FILE).is_file()), here)
 
 
-def _build_variables(cli: Cli, app: AppName) -> dict[str, Secret]:
-    names = {variable.key for variable in cli.client.variables(app, cli.environment) if variable.build}
-    if not names:
+def revealed(cli: Cli, app: AppName, *, only_build: bool = False) -> dict[str, Secret]:
+    """The variables that people set; none, and a warning, where a daemon elsewhere keeps them."""
+    try:
+        known = cli.client.variables(app, cli.environment)
+        names = {one.key for one in known if one.build or not only_build}
+        found = cli.client.reveal_variables(app, cli.environment) if names else {}
+    except (NotAllowedError, UnreachableError) as error:
+        cli.out.warn(f"the variables of {app} {cli.environment} are not here ({error.what}): this goes on without them")
         return {}
-    revealed = cli.client.reveal_variables(app, cli.environment)
-    return {name: secret for name, secret in revealed.items() if name in names}
+    return {name: secret for name, secret in found.items() if name in names}
 
 
 def _kept(wish: Wish) -> BuildOutput | None:

@@ -64,7 +64,7 @@ def verify(
 
 def _variables(cli: Cli, wish: alone.Wish) -> Mapping[str, Secret]:
     try:
-        return cli.client.reveal_variables(wish.app, cli.environment)
+        return alone.revealed(cli, wish.app)
     finally:
         cli.client.close()
 

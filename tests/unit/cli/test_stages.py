@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from deployd.domain.stages import BuildOutput, BuildPlan, FileSet, TracedFile
-from deployd.errors import BuildError
+from deployd.errors import BuildError, NotAllowedError
 from deployd.stages import build as build_stage
 from deployd.stages import trace as trace_stage
 from deployd.stages.build import runtime
@@ -142,3 +142,16 @@ def test_no_deployd_toml_and_no_git_are_needed(deployd, app, stages, tmp_path):
     process.run(["rm", "-r", str(app / ".git")])
     assert last(deployd("build", "--json"))["app"] == "shop"
     assert deployd("build", "-C", str(tmp_path / "gone")).exit == 2
+
+
+def test_a_build_where_a_daemon_elsewhere_keeps_the_variables(deployd, app, client, stages, monkeypatch):
+    """On a laptop: it goes on without them, and says so."""
+    client.kept["shop", "production", "NEXT_PUBLIC_A"] = ("a", True)
+
+    def refuse(*_):
+        raise NotAllowedError("the variables' values is for the unix socket only", code="not-local", fix="go there")
+
+    monkeypatch.setattr(client, "reveal_variables", refuse)
+    done = deployd("build")
+    assert done.exit == 0
+    assert "goes on without them" in done.err
