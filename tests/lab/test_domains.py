@@ -106,6 +106,11 @@ def visit_once_it_is_certified(world: World, name: str, *, trusting: str, unlike
         time.sleep(0.2)
 
 
+def kill_web(world: World) -> None:
+    """The first host's web server ends at once; systemd brings it back."""
+    lab.run(hosts_lab(world.hosts), world.hosts[0].name, ["systemctl", "kill", "-s", "KILL", "deployd-web.service"])
+
+
 def findings(world: World, *words: str, check: int | None = 0) -> list[dict[str, Any]]:
     return world.run("domain", "check", "--json", *words, check=check).document
 
@@ -115,7 +120,7 @@ def wrong(found: list[dict[str, Any]]) -> list[str]:
 
 
 def test_one_host_asks_the_authority_itself(world: World, authorities: Callable[..., Authority]) -> None:
-    """By http, then another one by TLS on port 443; a short-lived certificate is renewed; killed, it comes back."""
+    """By http, then another one by TLS on port 443; previews when they are asked for; a short life is renewed."""
     name, first = f"{world.name}.test", world.hosts[0]
     plain, secure = authorities(tls=UNUSED), authorities(http=UNUSED, seconds=24)
     for one in (plain, secure):
@@ -154,10 +159,7 @@ def test_one_host_asks_the_authority_itself(world: World, authorities: Callable[
     short = visit_once_it_is_certified(world, name, trusting=secure.trusted())
     began = time.monotonic()
     time.sleep(max(0.0, 17 - (time.monotonic() - began)))  # a third of its time is left then
-    with ThreadPoolExecutor(4) as threads:
-        lab.run(hosts_lab(world.hosts), first.name, ["systemctl", "kill", "-s", "KILL", "deployd-web.service"])
-        waiting = [threads.submit(protocol, world, name, 0) for _ in range(4)]  # the connections wait for the next one
-        assert [one.result() for one in waiting] == ["h2"] * 4
+    kill_web(world)
     renewed = visit_once_it_is_certified(world, name, trusting=secure.trusted(), unlike=short.serial)
     assert renewed.text == "version 2"
 
@@ -199,6 +201,10 @@ def test_several_hosts_share_one_certificate(world: World, authorities: Callable
     renewed = serials()
     assert len(renewed) == 1
     assert renewed != shared
+    with ThreadPoolExecutor(4) as threads:
+        kill_web(world)
+        waiting = [threads.submit(protocol, world, name, 0) for _ in range(4)]  # for the next web server
+        assert [one.result() for one in waiting] == ["h2"] * 4
 
     authority.end()
     world.release("2")
