@@ -275,6 +275,7 @@ app.prepare().then(() => {
     request.url === "/own" ? response.end("of my own server") : handle(request, response));
   server.on("upgrade", (request, socket) => {
     if (request.url !== "/socket") return;
+    socket.resume().on("end", () => socket.end());
     const accept = createHash("sha1").update(request.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     socket.write("HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\nSec-WebSocket-Accept: " +
       accept.digest("base64") + "\\r\\n\\r\\n");
