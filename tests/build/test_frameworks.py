@@ -104,12 +104,14 @@ def test_an_export_with_server_only_features_shows_nexts_own_words(
         bench.make(root, name="next")
     assert caught.value.code == "build-failed"
     assert "getServerSideProps" in (caught.value.details or "")
+    assert "take `output: 'export'` out" in caught.value.fix
 
     put(root, {"next.config.js": "throw new Error('the config cannot be read today')\n"})
     with pytest.raises(BuildError) as caught:
         bench.make(root, name="next")
     assert caught.value.code == "build-failed"
     assert "the config cannot be read today" in (caught.value.details or "")
+    assert "next.config throws" in caught.value.fix
 
 
 def test_next_with_a_server_of_its_own(bench: Workbench, next14: Path, tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ KNOWN = (
         "add a build script to package.json, or set build.command in deployd.toml",
     ),
     _way(
-        r"""(?i:\boutput["'`]?\s?[:=]\s?["'`]?export\b) | not\ supported\ with\ static\ export""",
+        r"""(?i:\boutput["'`]?\s?[:=]\s?["'`]?export\b) | not\ supported\ with\ static\ export
+          | (?:can\ not|cannot|couldn't)\ be\ exported""",
         "take `output: 'export'` out of next.config, and deployd runs the app as a server; or take that feature out",
     ),
     _way(

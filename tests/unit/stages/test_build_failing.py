@@ -59,6 +59,7 @@ INSTALLS = {
 }  # fmt: skip
 
 BUILDS = {
+    "Error: Error for page /live: pages with `getServerSideProps` can not be exported.": "take `output: 'export'` out",
     "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory": "ran out of memory",
     "RangeError: Array buffer allocation failed": "ran out of memory",
     "Error: ENOSPC: no space left on device, write": "disk",
