@@ -15,8 +15,8 @@ from deployd import process
 from deployd.domain.ids import BuildId
 from deployd.domain.stages import BuildPlan
 from deployd.stages.build import installs, limits
-from deployd.stages.build.failing import telling
 from deployd.stages.build.environment import Redactor, build_environment, make_home, registry_environment
+from deployd.stages.build.failing import telling
 from deployd.stages.build.ground import Ground
 
 if TYPE_CHECKING:
