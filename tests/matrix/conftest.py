@@ -8,8 +8,9 @@ import pytest
 
 from deployd import lab
 from tests.lab.conftest import bootstrapped, lab_names, world
+from tests.support.weights import pytest_terminal_summary
 
-__all__ = ["bootstrapped", "lab_names", "shared_lab", "world"]
+__all__ = ["bootstrapped", "lab_names", "pytest_terminal_summary", "shared_lab", "world"]
 
 
 @pytest.fixture(scope="session")

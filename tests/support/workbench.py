@@ -23,6 +23,7 @@ from deployd.domain.stages import BuildOutput, BuildPlan, FileSet, SourceTree
 from deployd.stages import build, package, trace
 from deployd.stages.build import installs, runtime
 from deployd.stages.build.environment import make_home, registry_environment
+from tests.support import weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,6 +128,7 @@ class Workbench:
         )  # fmt: skip
         files = trace.trace(output, options=wish or Trace(), tools=self.state / "tools")
         artifact = package.package(files, built=output.built, artifacts=self.artifacts)
+        weights.note(str(files.root).rpartition("/")[0].rpartition("/")[2], artifact, output)
         return Made(plan, output, files, package.load(self.artifacts, artifact.name), told)
 
     def lay_out(self, made: Made, into: Path) -> Path:
