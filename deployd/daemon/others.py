@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Place = tuple[AppName, EnvironmentName]
 
-LOOK_EVERY = 3.0
+LOOK_EVERY = 2.0
 """Seconds between two looks for what dead processes left."""
 PAUSE = 2.0
 """Seconds that an ask waits when somebody else held its app at the last moment."""

@@ -1,4 +1,4 @@
-"""What the engine keeps of rollouts that are long over is removed: at most once a day, after a rollout, in its folder.
+"""What the engine keeps of rollouts that are long over is removed, once a day: by the daemon, or after a rollout alone.
 
 Only the kept steps go; the rollouts themselves, their events, and the keys of asks stay: a key that was forgotten would
 let a delivery or a schedule's run happen again.

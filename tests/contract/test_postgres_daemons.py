@@ -81,8 +81,9 @@ class Both:
         self.until(lambda: (one := self.store.rollouts.find(rollout)) and one.state in states)
 
     def close(self) -> None:
-        while CLIENTS:
-            CLIENTS.pop().close()
+        for client in [one for one in CLIENTS if one.paths.root.is_relative_to(self.folder)]:
+            CLIENTS.remove(client)
+            client.close()
         for one in self.started:
             if one.process.poll() is None:
                 one.process.kill()
@@ -136,56 +137,81 @@ def test_one_app_is_worked_on_by_one_daemon_at_a_time_and_the_other_cancels_it(b
     assert both.store.queue.get(first).outcome == "cancelled"
 
 
-@pytest.mark.parametrize("where", ["before:ship", "done:flip"])
-def test_the_other_daemon_takes_over_what_a_killed_one_ran(both, where):
+def test_what_a_daemon_leaves_is_taken_over_wherever_it_died(tmp_path, postgres):
+    """Side by side, because most of it is waiting for a lease to run out."""
+    scenarios = (killed_in_the_build, killed_before_it_shipped, killed_while_it_flipped, stopped_and_woken)
+
+    def play(scenario) -> None:
+        (tmp_path / scenario.__name__).mkdir()
+        both = Both(tmp_path / scenario.__name__, postgres.database())
+        try:
+            scenario(both)
+        finally:
+            both.close()
+
     with ThreadPoolExecutor() as pool:
-        bad = pool.submit(both.start, "one", fault=f"{where}=kill")
-        (two,) = both.start("two")
-        (one,) = bad.result()
-    rollout = both.ask_of(one, "one", "two", "three", "four")
-    assert one.wait() == -signal.SIGKILL
-    record = both.ended(rollout)
-    assert (record.outcome, record.error) == ("live", None)
-    assert live(two) == {record.release}
-    both.until(lambda: both.store.queue.get(rollout).state == "done")
+        played = {scenario.__name__: pool.submit(play, scenario) for scenario in scenarios}
+    assert {name: done.exception() for name, done in played.items() if done.exception()} == {}
 
 
-def test_a_build_is_done_again_by_the_other_daemon_within_30_s(both):
-    """With the lease as it is by itself: what a kill -9 costs."""
+def pair(both, *, lease: float | None = LEASE, **bad):
+    """Two daemons; the first one with a fault, or with a build that does not end."""
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(both.start, "one", lease=None, env={"DRIVE_BUILD_S": "600"})
-        (two,) = both.start("two", lease=None)
-        (one,) = slow.result()
+        first = pool.submit(both.start, "one", lease=lease, **bad)
+        second = pool.submit(both.start, "two", lease=lease)
+    return first.result()[0], second.result()[0]
+
+
+def killed_in_the_build(both) -> None:
+    """With the lease as it is by itself: within 30 s of a kill -9 it is live."""
+    one, two = pair(both, lease=None, env={"DRIVE_BUILD_S": "600"})
     rollout = both.ask_of(one, "one", "two", "three", "four")
     both.until(lambda: stages(both, rollout).count("source") == 2)
     one.process.send_signal(signal.SIGKILL)
     killed = time.monotonic()
     one.wait()
-    record = both.ended(rollout)
+    assert_live(both, rollout, two)
     assert time.monotonic() - killed < 30
-    assert (record.outcome, record.error) == ("live", None)
-    assert live(two) == {record.release}
     assert stages(both, rollout).count("source") == 4  # begun and ended, on each machine
+
+
+def killed_before_it_shipped(both) -> None:
+    killed_at(both, "before:ship")
+
+
+def killed_while_it_flipped(both) -> None:
+    killed_at(both, "done:flip")
+
+
+def killed_at(both, point: str) -> None:
+    one, two = pair(both, fault=f"{point}=kill")
+    rollout = both.ask_of(one, "one", "two", "three", "four")
+    assert one.wait() == -signal.SIGKILL
+    assert_live(both, rollout, two)
+    both.until(lambda: both.store.queue.get(rollout).state == "done")
+
+
+def stopped_and_woken(both) -> None:
+    """SIGSTOP, as a machine that hangs: its rollout is taken over, a newer release is made, and then it wakes up."""
+    one, two = pair(both, fault="before:flip=pause:3")
+    rollout = both.ask_of(one, "one", "two", "three", "four")
+    both.until(lambda: stages(both, rollout).count("prepare") == 2)
+    one.process.send_signal(signal.SIGSTOP)
+    assert_live(both, rollout, two)
+    newest = release(two, "newest")
+    one.process.send_signal(signal.SIGCONT)
+    ended = ("rollout_failed", "rollout_ended")  # refused, or given what the other daemon made of it
+    both.until(lambda: any(line["rollout"] == rollout for event in ended for line in one.told(event)))
+    assert live(two) == {newest.release}
+    assert both.store.rollouts.get(rollout).outcome == "live"
+    assert release(one, "after").outcome == "live"
+
+
+def assert_live(both, rollout, served) -> None:
+    record = both.ended(rollout)
+    assert (record.outcome, record.error) == ("live", None)
+    assert live(served) == {record.release}
 
 
 def stages(both, rollout) -> list[str]:
     return [one.fields["stage"] for one in both.store.events.of(rollout) if one.event.startswith("stage_")]
-
-
-def test_a_daemon_that_was_stopped_for_a_while_changes_nothing_after_the_other_took_over(both):
-    """SIGSTOP, as a machine that hangs: its rollout is taken over, a newer release is made, and then it wakes up."""
-    with ThreadPoolExecutor() as pool:
-        late = pool.submit(both.start, "one", fault="before:flip=pause:3")
-        (two,) = both.start("two")
-        (one,) = late.result()
-    rollout = both.ask_of(one, "one", "two", "three", "four")
-    both.until(lambda: stages(both, rollout).count("prepare") == 2)
-    one.process.send_signal(signal.SIGSTOP)
-    record = both.ended(rollout)
-    assert (record.outcome, record.error) == ("live", None)
-    newest = release(two, "newest")
-    one.process.send_signal(signal.SIGCONT)
-    time.sleep(5)
-    assert live(two) == {newest.release}
-    assert both.store.rollouts.get(rollout).outcome == "live"
-    assert release(one, "after").outcome == "live"
