@@ -1,6 +1,6 @@
 """What a trial saw (looks in vain, output, answers) and the checkout -> findings, each with what mends it.
 
-A module that was not found is an error when it did harm: it is named in the output, or its request failed. A file that
+A module that was not found is an error when it did harm, so that the output names it. A file that
 the code tried to read, and that the checkout has, is an error; where the code only asked whether it is there, it is
 told. Any other failure is told: nothing that needs a network or a database can work in a trial.
 """
@@ -121,7 +121,10 @@ def _modules(seen: Seen, checkout: Checkout | None) -> Iterator[Finding]:
             failed = failed and url is not None and bool(path and checkout and checkout.has(path))
             told = False
         else:
-            told = url is not None and "node_modules" not in importer  # packages have things that they can do without
+            # packages have things that they can do without, bundled ones too, and a request may fail for want of a
+            # database: a module that did harm is named in the output
+            told = url is not None and (failed or "node_modules" not in importer)
+            failed = False
         yield from _module(request, importer, seen.route(url), checkout, error=named or failed, told=told)
     for name, match in said.items():  # of an `import`, nobody but the output tells
         if not any(event["request"] == name for event in looked):

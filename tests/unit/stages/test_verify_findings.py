@@ -173,6 +173,18 @@ def test_an_app_that_does_without_a_module_is_told(checkout: Checkout) -> None:
     assert (found.error, found.include) == (False, ("/", ("node_modules/pg/**", "node_modules/pg-types/**")))
 
 
+@pytest.mark.parametrize("importer", [".next/server/chunks/a.js", "node_modules/mongodb/lib/deps.js"])
+@pytest.mark.parametrize(("name", "count"), [("pg", 1), ("kerberos", 0)])
+def test_a_page_that_fails_for_want_of_a_database_blames_no_optional_module(
+    checkout: Checkout, importer: str, name: str, count: int
+) -> None:
+    """Packages such as mongodb and js-yaml look for modules that they can do without; nobody names those."""
+    found = judged(
+        module(name, importer, url="/users"), checkout=checkout, answers=(answer("/users", 500),), output="ECONNREFUSED"
+    )
+    assert [one.error for one in found] == [False] * count
+
+
 def test_a_library_that_a_native_module_needs_is_found_in_the_checkout(checkout: Checkout) -> None:
     write(checkout.root, **{"node_modules/@img/libvips/lib/libvips-cpp.so.8.18.7": ""})
     message = "libvips-cpp.so.8.18.7: cannot open shared object file: No such file or directory"
