@@ -68,7 +68,7 @@ def write(manifest: Manifest, *, artifacts: Path) -> Artifact:
         _sync_filesystem(path.parent)
         aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
         with aside.open("w") as out:
-            json.dump(manifest.to_json(), out, separators=(",", ":"))
+            out.write(json.dumps(manifest.to_json(), separators=(",", ":")))  # `dump` is ten times slower
             out.flush()
             os.fsync(out.fileno())
         aside.rename(path)
