@@ -62,7 +62,7 @@ def test_a_framework_with_a_server_of_its_own_takes_forms(world: World, bench: W
     live.asked(world, site)
     origin = f"http://{world.hosts[0].address}"
     request = urllib.request.Request(
-        f"{origin}/?/default",
+        f"{origin}/",
         data=urllib.parse.urlencode({"text": "by form"}).encode(),
         headers={"Origin": origin, "Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"},
     )
