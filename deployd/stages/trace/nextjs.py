@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deployd.domain.stages import BuildOutput, FileSet, TracedFile
-from deployd.stages.trace import assembled, includes, nextapp, regenerated, routes, squoosh, standalone, tree
+from deployd.stages.trace import assembled, externals, includes, nextapp, regenerated, routes, squoosh, standalone, tree
 from deployd.stages.trace.found import Found
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def trace(
         assembled.add(found, app, needed, skip=skip, tools=tools, cancel=cancel)
     add_included(found, app, applied.added)
     add_folders(found, app)
+    externals.add(found, app, skip=skip)
     squoosh.add(found, app, tools=tools)
     found.told += [*assembled.outside(needed), *applied.warnings]
     return file_set(found, app, entry=app.at("server.js"))

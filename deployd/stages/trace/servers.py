@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.stages import BuildOutput, FileSet
 from deployd.errors import PackageError
-from deployd.stages.trace import analysis, assembled, includes, nextapp, nextjs, serverjs, squoosh, tree
+from deployd.stages.trace import analysis, assembled, externals, includes, nextapp, nextjs, serverjs, squoosh, tree
 from deployd.stages.trace.found import Found
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def trace_next(
         _whole(found, app_dir=app.app_dir, name=name, place=app.place, root=app.root)
     nextjs.add_included(found, app, applied.added)
     nextjs.add_folders(found, app)
+    externals.add(found, app, skip=skip)
     squoosh.add(found, app, tools=tools)
     found.told += [*known.warnings, *assembled.outside(needed), *applied.warnings]
     start = serverjs.make_own(app, os.path.normpath(output.entries[0]), tools=tools)

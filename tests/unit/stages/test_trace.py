@@ -85,6 +85,30 @@ def test_public_and_static_stand_beside_the_server(built: Built) -> None:
     assert files.warnings == ()
 
 
+def test_packages_that_stay_out_of_the_bundle_travel_whole_where_no_trace_has_them(built: Built) -> None:
+    """pino-pretty is named by a text alone; of bcrypt the trace has its code, and not the native one."""
+    modules, store = built.root / "node_modules", built.root / "node_modules/.pnpm/pretty@1/node_modules"
+    built.json(store / "pretty/package.json", {"dependencies": {"colors": "1"}})
+    built.json(store / "colors/package.json", {})
+    built.write(store / "colors/lib/a.js", "")
+    (modules / "pretty").symlink_to(".pnpm/pretty@1/node_modules/pretty")
+    for name in ("package.json", "index.js", "prebuilds/linux-x64/a.node", "test/x.js"):
+        built.write(modules / "bcrypt" / name, "{}")
+    built.json(built.dist / "standalone/node_modules/bcrypt/package.json", {})
+    required = built.dist / "required-server-files.json"
+    config = {"serverExternalPackages": ["pretty", "bcrypt", "not-there"]}
+    built.json(required, json.loads(required.read_text()) | {"config": config})
+    assert [path for path in paths(built.trace()) if "node_modules" in path] == [
+        "node_modules/.pnpm/pretty@1/node_modules/colors/lib/a.js",
+        "node_modules/.pnpm/pretty@1/node_modules/colors/package.json",
+        "node_modules/.pnpm/pretty@1/node_modules/pretty/package.json",
+        "node_modules/bcrypt/package.json", "node_modules/bcrypt/prebuilds/linux-x64/a.node", "node_modules/pretty",
+    ]  # fmt: skip
+    unwanted = {"outputFileTracingExcludes": {"/*": ["**/node_modules/pretty/**", "**/node_modules/bcrypt/prebuilds"]}}
+    built.json(required, json.loads(required.read_text()) | {"config": config | unwanted})
+    assert [path for path in paths(built.trace()) if "node_modules" in path] == ["node_modules/bcrypt/package.json"]
+
+
 def test_every_manifest_of_the_build_travels(built: Built) -> None:
     """A build of Next.js 16 without the App Router has manifests of it that no list names, and its server reads them."""
     for name in ("app-paths-manifest.json", "middleware.js.nft.json"):
