@@ -11,6 +11,7 @@ import os
 import subprocess
 import tarfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,6 @@ from tests.support.workbench import Workbench, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.workbench import Made
 
@@ -152,6 +152,32 @@ def test_a_build_that_is_killed_is_told_of_memory(bench: Workbench, tmp_path: Pa
         bench.make(app(tmp_path / "root", script="kill -9 $$"))
     assert (caught.value.code, "137" in caught.value.what) == ("build-failed", True)
     assert "build.memory" in caught.value.fix
+
+
+def test_a_flood_without_a_line_break_takes_no_memory(bench: Workbench, tmp_path: Path) -> None:
+    """200 MB on one line, from a build that fails: neither deployd nor the error holds them."""
+    root = app(tmp_path / "root", script="head -c 200000000 /dev/zero | tr '\\0' x; exit 7")
+    peak: list[int] = []
+    before = resident()
+
+    def watch(_event: Event, /, **_fields: object) -> None:
+        peak.append(resident())
+
+    plan = bench.plan(root)
+    with pytest.raises(BuildError) as caught:
+        build.build(
+            bench.tree(root), plan, options=Build(), caches=bench.state / "caches" / "flood", log=bench.state / "flood.log",
+            variables={}, node=bench.node(plan.node), report=watch,
+        )  # fmt: skip
+    assert "exited with 7" in caught.value.what
+    assert len(caught.value.details or "") < 200_000
+    assert max(peak) - before < 100_000_000
+    assert (bench.state / "flood.log").stat().st_size < 70_000_000
+
+
+def resident() -> int:
+    """The bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_more_memory_than_allowed_is_told_as_that(bench: Workbench, tmp_path: Path) -> None:

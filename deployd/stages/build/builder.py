@@ -204,7 +204,7 @@ class _Runner:
         told: list[str] = []
 
         def on_line(line: str) -> None:
-            told.append(self._on_line(line))
+            told.append(self._on_line(line)[: failing.LONGEST])  # a line may be a megabyte
             if len(told) > _REMEMBERED:  # the first ones tell where an error began, the last ones how it ended
                 del told[_REMEMBERED // 2 : _REMEMBERED // 2 + _REMEMBERED // 4]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _TOLD_LINES = 30
 _LAST = 200  # of the lines tell what to do
-_LONGEST = 4000  # characters of a line that is shown
+LONGEST = 4000  # characters of a line that is shown
 _TELLING = re.compile(r"error|failed|cannot find|not found|unexpected|ERR!|\u2a2f|\u2716|ELIFECYCLE", re.IGNORECASE)
 # npm explains its own command line after an error, on thirty lines
 _USAGE = re.compile(r"npm (?:error|ERR!) (?:Clean install a project|Usage:|Options:)")
@@ -40,7 +40,7 @@ def plain(line: str) -> str:
 
 def telling(lines: Sequence[str]) -> str | None:
     """The lines that matter: from the first that tells of an error, at most thirty; else the last thirty."""
-    short = [plain(line).rstrip()[:_LONGEST] for line in lines]
+    short = [plain(line).rstrip()[:LONGEST] for line in lines]
     short = [line for line in short if line and not _NOISE.match(line)]
     first = next((n for n, line in enumerate(short) if _TELLING.search(line)), max(0, len(short) - _TOLD_LINES))
     chosen = short[max(0, first - 2) : first + _TOLD_LINES]

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deployd.domain.stages import FileSet, TracedFile
-from deployd.stages.build import platforms
+from deployd.domain.options import Build
+from deployd.domain.stages import FileSet, SourceTree, TracedFile
+from deployd.stages import build
+from deployd.stages.build import installs, platforms
 from deployd.stages.trace.platforms import with_twins
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deployd.domain.stages import PackageManager
+    from deployd.domain.stages import BuildPlan, PackageManager
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +45,25 @@ def test_yarn_is_told_by_a_setting_of_the_builds_home() -> None:
     assert (shell, option) == ("sh", "-c")
     assert '{"cpu": ["current", "arm64"]}' in text
     assert text.endswith("&& yarn install --immutable")
+
+
+def test_the_hosts_cpu_is_part_of_the_plan_only_where_it_is_another(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{"name":"shop","dependencies":{"next":"16.4.6"}}')
+    (tmp_path / "package-lock.json").write_text("{}")
+    tree = SourceTree(
+        root=str(tmp_path), app_dir=str(tmp_path), tree_hash="t", commit=None, branch=None, ref="HEAD", subject=None,
+        author=None, dirty=False,
+    )  # fmt: skip
+
+    def planned(cpu: str, **options: Any) -> BuildPlan:
+        return build.plan(tree, Build(**options), app="shop", environment="production", variables={}, cpu=cpu)
+
+    assert planned("x64") == planned("")
+    assert (planned("x64").cpu, planned("arm64").cpu) == ("", "arm64")
+    assert planned("arm64").build_id != planned("x64").build_id
+    assert planned("arm64", install="npm ci").cpu == ""  # the person does it themselves
+    keys = {installs.key(planned(cpu), folder=tmp_path) for cpu in ("x64", "arm64", "")}
+    assert len(keys) == 2
 
 
 def entry(cpu: str, **more: Any) -> dict[str, Any]:
