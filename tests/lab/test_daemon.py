@@ -24,6 +24,7 @@ import pytest
 from deployd import lab
 from deployd.stages.build import nodeversions, runtime
 from tests.support import control
+from tests.support.certificates import made_certificate
 from tests.support.world import World, no_request_failed
 
 if TYPE_CHECKING:
@@ -135,11 +136,8 @@ def log_in(made: Control, certificate: Path | None = None) -> None:
 
 def certified(folder: Path, address: str) -> tuple[Path, Path]:
     certificate, key = folder / "tls.crt", folder / "tls.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=control", "-addext", f"subjectAltName=IP:{address}", "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    for file, text in zip((certificate, key), made_certificate(address), strict=True):
+        file.write_text(text)
     return certificate, key
 
 
@@ -250,6 +248,10 @@ def test_a_push_is_built_in_the_services_sandbox_and_goes_live(made: Control) ->
     told = made.laptop.run("watch", answered["rollout"], "--json")
     assert told.last["outcome"] == "live"
     assert version(made, port=8081) == "pushed"
+    again = made.laptop.run("release", "-C", str(repository), "--json")
+    assert again.last["outcome"] == "live"
+    newest = made.laptop.run("rollouts", "-C", str(repository), "-n", "1", "--json").document[0]
+    assert (newest["id"], newest["who"].startswith("token ")) == (again.last["rollout"], True)
 
 
 def push(made: Control, url: str, *, delivery: str) -> dict[str, Any]:
