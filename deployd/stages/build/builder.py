@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deployd.domain.options import Build
     from deployd.domain.secret import Secret
     from deployd.stages.build.ground import Ground
+    from deployd.stages.build.left import Left
 
 _REMEMBERED = 20_000
 
@@ -89,7 +90,7 @@ def build(
             raise
     built = int(time.time())
     _tell_changed_lock(plan, report)
-    left = outcome.find(plan, app_dir=app_dir, root=Path(source.root), log=log)
+    left = _left(plan, app_dir=app_dir, root=Path(source.root), log=log)
     for warning in left.warnings:
         report(Event.WARNING, what=warning, code="build-warning")
     with _best_effort("the build's caches were not kept", report):
@@ -145,6 +146,18 @@ def _refuse_outside(*folders: Path, root: Path) -> None:
                 code="app-dir-outside",
                 fix="commit the folder itself, not a link to it",
             )
+
+
+def _left(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
+    """What the build left; where deployd is not root, a build may shut its folders."""
+    try:
+        return outcome.find(plan, app_dir=app_dir, root=root, log=log)
+    except PermissionError as error:
+        raise BuildError(
+            f"the build left {error.filename} so that it cannot be read",
+            code="build-output-missing",
+            fix="let the build leave its files and folders readable",
+        ) from error
 
 
 def _tell_changed_lock(plan: BuildPlan, report: Report) -> None:

@@ -12,7 +12,7 @@ from deployd.domain.options import Build
 from deployd.domain.stages import SourceTree
 from deployd.errors import BuildError
 from deployd.stages import build
-from deployd.stages.build import installs, left, manifest, nextapp
+from deployd.stages.build import builder, installs, left, manifest, nextapp
 from deployd.stages.trace import manifests
 
 if TYPE_CHECKING:
@@ -157,3 +157,15 @@ def test_two_lock_files_of_one_manager_are_none_too_many(tmp_path: Path) -> None
     assert planned(tmp_path).manager == "npm"
     (tmp_path / "yarn.lock").write_text("")
     assert refused(tmp_path).code == "lockfiles-several"
+
+
+def test_a_folder_that_the_build_shut_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, NEXT)
+
+    def shut(*_words: object, **_named: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / ".next"))
+
+    monkeypatch.setattr(builder.outcome, "find", shut)
+    with pytest.raises(BuildError, match=r"\.next so that it cannot be read") as caught:
+        builder._left(planned(tmp_path), app_dir=tmp_path, root=tmp_path, log=tmp_path / "log")
+    assert caught.value.code == "build-output-missing"
