@@ -1,7 +1,7 @@
-"""The packages that next.config keeps out of the bundle -> the files of those that no trace has, or has in part.
+"""Packages that are loaded from node_modules when the server runs -> what no trace has of them.
 
-They are loaded from node_modules when the server runs, and some by a name that no tracer sees: a transport of pino's, a
-native addon among prebuilt ones.
+Some are named by a text alone (a transport of pino's); of some a trace has the code, and not the native one that it
+chooses among prebuilt ones (bcrypt).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from deployd.stages.trace.nextapp import NextApp
 
 _MOST = 300  # packages
-_NATIVE = ("prebuilds", "build/Release")
+_NATIVE = ("prebuilds", "build/Release")  # where node-gyp-build and bindings look
 
 
 def add(found: Found, app: NextApp, *, skip: Iterable[str]) -> None:
-    """Take a named package that is lacking, with what it depends on; of one that is there, its native code.
+    """Take packages that next.config keeps out of the bundle and no trace has, with what these need; and native code.
 
-    One that an exclude of next.config names, or whose files are among `skip`, lacks because somebody wants it so.
+    What an exclude of next.config names, or has files among `skip`, lacks because somebody wants it so.
     """
     old = app.config.get("experimental") or {}
     excludes = "outputFileTracingExcludes"
@@ -44,14 +44,29 @@ def add(found: Found, app: NextApp, *, skip: Iterable[str]) -> None:
         seen.add(real)
         at = os.path.relpath(real, os.path.realpath(app.root))
         has = found.below(at)
-        folders = [f"{at}/{folder}" for folder in _NATIVE if (real / folder).is_dir()] if has else [at]
-        for folder in folders:
-            _take(found, app, folder, package=name)
+        if not has:
+            _take(found, app, at, package=name)
         found.add(tree.Root(app.root).take(os.path.relpath(link, app.root), reasons=(f"named in next.config: {name}",)))
         if not has:
             facts = manifests.read(real / "package.json")
             needs = {**(facts.get("dependencies") or {}), **(facts.get("optionalDependencies") or {})}
             waiting += [(need, real) for need in needs]
+    _add_native(found, app, unwanted=unwanted)
+
+
+def _add_native(found: Found, app: NextApp, *, unwanted: str) -> None:
+    """Take Linux's native code of packages that are there without any."""
+    packages = [path.removesuffix("/package.json") for path in found.files if path.endswith("/package.json")]
+    for at in packages:
+        name = at.rpartition("node_modules/")[2]
+        for folder in _NATIVE if "node_modules/" in at and f"node_modules/{name}" not in unwanted else ():
+            there = app.root / at / folder
+            if found.below(f"{at}/{folder}") or not there.is_dir():
+                continue
+            for file in sorted(there.rglob("*.node")):
+                if folder != "prebuilds" or file.parent.name.startswith("linux"):
+                    place = os.path.relpath(file, app.root)
+                    found.add(tree.Root(app.root).take(place, reasons=(f"native code of {name}",)))
 
 
 def _take(found: Found, app: NextApp, folder: str, *, package: str) -> None:
