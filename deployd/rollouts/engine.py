@@ -15,6 +15,7 @@ import logging
 import os
 import secrets
 import sqlite3
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ APPLICATION_VERSION = "1"
 _WORKFLOW = "deployd.rollout"
 _AT_ONCE = 500
 _CONNECTIONS = 10
+_BUSY = 30.0
 _POLLING = 1.0
 _SELDOM = 600.0
 _FINAL = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
@@ -149,8 +151,18 @@ class Engine:
 
 
 def _set_wal(database: Path) -> None:
-    with closing(sqlite3.connect(database, timeout=30)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+    """Set it, if it is not set: SQLite's own busy time-out does not hold for this one."""
+    deadline = time.monotonic() + _BUSY
+    with closing(sqlite3.connect(database, timeout=_BUSY)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
 
 def _hush() -> None:
