@@ -48,7 +48,6 @@ KINDS: dict[str, Site] = {
     "sveltekit-own-server": pagesites.sveltekit(own=True),
     "react-router": sites.react_router(),
     "remix": pagesites.remix(),
-    "tanstack": pagesites.tanstack(),
     # pages
     "vite-react": pagesites.vite("react"),
     "vite-vue-base": pagesites.vite("vue", base="/app/", router=False),

@@ -177,37 +177,6 @@ export default function App() { return <html><body><Outlet /><Scripts /></body><
     )  # fmt: skip
 
 
-def tanstack() -> Site:
-    """TanStack Start behind Nitro."""
-    root = """import { Outlet, createRootRoute, HeadContent, Scripts } from '@tanstack/react-router'
-export const Route = createRootRoute({ component: () => <html><head><HeadContent /></head><body><Outlet /><Scripts /></body></html> })
-"""
-    needs = {"@tanstack/react-router": "^1", "@tanstack/react-start": "^1", "react": "19.2.0", "react-dom": "19.2.0"}
-    return Site(
-        files={
-            "package.json": package(
-                type="module", dependencies=needs,
-                devDependencies={"vite": "^7", "@vitejs/plugin-react": "^5", "nitro": "latest"},
-                scripts={"dev": "vite dev", "build": "vite build", "start": "node .output/server/index.mjs"}, pnpm=_ESBUILD,
-            ),
-            "vite.config.js": (
-                "import { tanstackStart } from '@tanstack/react-start/plugin/vite'\nimport react from '@vitejs/plugin-react'\n"
-                "import { nitro } from 'nitro/vite'\nexport default { plugins: [tanstackStart(), nitro(), react()] }\n"
-            ),
-            "src/router.jsx": (
-                "import { createRouter } from '@tanstack/react-router'\nimport { routeTree } from './routeTree.gen'\n"
-                "export const getRouter = () => createRouter({ routeTree })\n"
-            ),
-            "src/routes/__root.jsx": root,
-            "src/routes/index.jsx": (
-                "import { createFileRoute } from '@tanstack/react-router'\n"
-                "export const Route = createFileRoute('/')({ component: () => <h1>hello from start</h1> })\n"
-            ),
-        },
-        probe=("/", "hello from start"),
-    )  # fmt: skip
-
-
 def turborepo() -> Site:
     """Turborepo as its generator makes it: an internal package of TypeScript sources that Next.js transpiles."""
     app = {

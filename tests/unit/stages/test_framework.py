@@ -67,6 +67,8 @@ def test_real_apps_are_known(tmp_path: Path, site: sites.Site, found: str, tool:
         ),
         ({"devDependencies": {"vite": "7"}, "scripts": {"preview": "vite preview"}}, ["index.html"], "static"),
         ({"dependencies": {"fastify-cli": "7"}, "scripts": {"start": "fastify start -l info app.js"}}, [], "node"),
+        ({"dependencies": {"@tanstack/react-start": "1"}, "devDependencies": {"vite": "7"}}, [], "node"),
+        ({"devDependencies": {"nitro": "3"}}, [], "node"),
         ({"dependencies": {"next": "16", "express": "5"}}, [], "nextjs"),
         ({"dependencies": {"react-scripts": "5"}, "scripts": {"start": "react-scripts start"}}, [], "static"),
         ({}, ["public/index.html"], "static"),
