@@ -18,6 +18,7 @@ _HBA = """
 local all locked scram-sha-256
 local all all trust
 """
+_OLD = 600.0  # seconds: a younger one may be about to start
 _SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "250", "shared_buffers": "32MB"}
 
 
@@ -31,10 +32,19 @@ def programs() -> Path:
     return Path(where).parent
 
 
+def _clear_away() -> None:
+    """What tests that were killed left: their server ended with them, its folder stayed."""
+    for folder in Path("/tmp").glob("dpg*"):
+        ended = (folder / "data" / "PG_VERSION").exists() and not (folder / "data" / "postmaster.pid").exists()
+        if ended and time.time() - folder.stat().st_mtime > _OLD:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Cluster:
     """A server that runs. `database` makes an empty database; `close` ends all of it."""
 
     def __init__(self) -> None:
+        _clear_away()
         self.folder = Path(tempfile.mkdtemp(prefix="dpg", dir="/tmp"))
         self.folder.chmod(0o755)
         self._process: subprocess.Popen[bytes] | None = None
