@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 import os
@@ -87,7 +88,7 @@ class Workshop:
         plan = BuildPlan(
             framework="node", framework_version=None, manager="npm", manager_version=None, install=install,
             command=("sh", "-c", command), node="22.23.3", lockfile=str(self.app / "package-lock.json"),
-            lockfile_sha256="0", build_id=BuildId("b" + "0" * 20), environment="production", entry="server.js",
+            lockfile_sha256=hashlib.sha256((self.app / "package-lock.json").read_bytes()).hexdigest(), build_id=BuildId("b" + "0" * 20), environment="production", entry="server.js",
         )  # fmt: skip
         node = runtime.fetch("22.23.3", runtimes=self.state / "runtimes")
         output = build.build(
