@@ -175,7 +175,7 @@ export default function App({ Component, pageProps }) { return <Component {...pa
 """,
     "pages/_document.jsx": """
 import { Head, Html, Main, NextScript } from "next/document";
-export default function Document() { return <Html lang="en"><Head /><body><Main /><NextScript /></body></Html>; }
+export default function Document() { return <Html><Head /><body><Main /><NextScript /></body></Html>; }
 """,
     "styles/global.css": "body { padding: 0 }\n",
     "pages/p/index.jsx": """
