@@ -18,7 +18,7 @@ LINES: list[str] = []
 
 def note(name: str, artifact: Artifact, output: BuildOutput) -> None:
     """Remember what an app of the tests weighs, for the end of the run."""
-    if _whole(output):
+    if _whole(output) > 1_000_000:
         LINES.append(f"{name} ({output.plan.framework}): {told(artifact, output)}")
 
 
