@@ -33,7 +33,10 @@ def ground(tmp_path: Path) -> Path:
 
 
 def sh(script: str, ground: Path, **more: object) -> str:
-    places = {"readonly": {str(ground / "shown"): "/shown"}, "writable": {str(ground / "checkout"): str(ground / "checkout")}}
+    places = {
+        "readonly": {str(ground / "shown"): "/shown"},
+        "writable": {str(ground / "checkout"): str(ground / "checkout")},
+    }
     argv = sandbox.alone(["sh", "-c", script], cwd=str(ground / "checkout"), **(places | more))  # type: ignore[arg-type]
     return process.run(argv, timeout=20).text.strip()
 

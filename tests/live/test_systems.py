@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deployd import lab
-from tests.lab.test_static import at_root, release, release_site, writer
+from tests.live.test_static import at_root, release, release_site, writer
 from tests.support.world import World, no_request_failed
 
 if TYPE_CHECKING:
