@@ -69,7 +69,7 @@ def run(wish: Wish, *, tools: Path, cancel: threading.Event | None = None) -> An
         "aside": [os.path.relpath(os.path.realpath(folder), wish.base) for folder in own if folder],
     }
     try:
-        told = programs.run("nft", job, cancel=cancel)
+        told = programs.run("nft", job, root=wish.base, reads=(tools / programs.folder_name(),), cancel=cancel)
     except CommandError as error:
         raise _failed(error) from error
     why = {path: (types, parents, ignored) for path, types, parents, ignored in told["reasons"]}

@@ -154,7 +154,7 @@ def _server(app: NextApp, *, root: tree.Root, found: Found, cancel: threading.Ev
     with tempfile.TemporaryDirectory(prefix="deployd-trace-") as folder:
         job = {"dir": str(app.app_dir), "root": str(app.root), "config": dict(app.config), "into": folder}
         try:
-            programs.run("server", job, cancel=cancel)
+            programs.run("server", job, root=app.root, writes=(Path(folder),), cancel=cancel)
         except CommandError as error:
             raise PackageError(
                 "the build was made without output: 'standalone', and its Next.js cannot tell afterwards what such a "

@@ -35,10 +35,10 @@ class Questions:
         self.walks.append({"dir": str(folder), "glob": glob})
         return len(self.walks) - 1
 
-    def answer(self, *, picomatch: Path, cancel: threading.Event | None = None) -> Answers:
-        """Ask; raises CommandError."""
+    def answer(self, *, picomatch: Path, root: Path, cancel: threading.Event | None = None) -> Answers:
+        """Ask, about files below `root`; raises CommandError."""
         job = {"picomatch": str(picomatch), "sets": self.sets, "match": self.matches, "walk": self.walks}
-        told = programs.run("globs", job, cancel=cancel)
+        told = programs.run("globs", job, root=root, reads=(picomatch,), cancel=cancel)
         return Answers(
             match=[
                 {self.sets[asked["set"]][index] for index in found}

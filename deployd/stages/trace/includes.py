@@ -115,7 +115,8 @@ def apply(
         rule: asked.match(os.path.normpath(f"{top}/{rule.glob}"), among="files", contains=True)
         for rule in rules.exclude
     }
-    told = asked.answer(picomatch=programs.picomatch(tools, app_dir=app_dir, root=root, cancel=cancel), cancel=cancel)
+    picomatch = programs.picomatch(tools, app_dir=app_dir, root=root, cancel=cancel)
+    told = asked.answer(picomatch=picomatch, root=root, cancel=cancel)
 
     warnings: list[str] = []
     added: dict[str, str] = {}

@@ -9,12 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployd import process
-from deployd.errors import CommandError, PackageError
+from deployd import process, sandbox
+from deployd.errors import CommandError, PackageError, SandboxError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _HERE = Path(__file__).parent
 _NFT = "@vercel/nft"
@@ -22,19 +22,56 @@ _TYPES = "amaro"  # what Node.js itself takes types out with
 _ANALYSIS_TIME = 900.0  # seconds
 
 
-def run(script: str, job: Mapping[str, Any], *, cancel: threading.Event | None = None) -> dict[str, Any]:
-    """Run one of `scripts/` on a job; returns its answer. Raises CommandError."""
+def run(
+    script: str,
+    job: Mapping[str, Any],
+    *,
+    root: Path,
+    reads: Sequence[Path] = (),
+    writes: Sequence[Path] = (),
+    cancel: threading.Event | None = None,
+) -> dict[str, Any]:
+    """Run one of `scripts/` on a job; returns its answer. Raises CommandError.
+
+    Some load code of the app's own packages. So where the app was built in the sandbox, this runs in one too, and sees
+    the app's tree (`root`) and `reads`, writes `writes`, and has no network.
+    """
     with tempfile.TemporaryDirectory(prefix="deployd-trace-") as folder:
         asked, answer = Path(folder) / "job.json", Path(folder) / "answer.json"
         asked.write_text(json.dumps(job))
-        process.run(
-            ["node", str(_HERE / "scripts" / f"{script}.mjs"), str(asked), str(answer)],
-            cwd=folder,
-            timeout=_ANALYSIS_TIME,
-            cancel=cancel,
-        )
-        data: dict[str, Any] = json.loads(answer.read_text())
+        argv = [shutil.which("node") or "node", str(_HERE / "scripts" / f"{script}.mjs"), str(asked), str(answer)]
+        if _is_contained(root):
+            seen = [root, _HERE / "scripts", Path(argv[0]), *reads]
+            written = [Path(folder), *writes]
+            for path in written:
+                sandbox.give(path)
+            argv = [
+                *sandbox.alone(
+                    argv,
+                    readonly={str(path): str(path) for path in seen if path.exists()},
+                    writable={str(path): str(path) for path in written},
+                    cwd=folder,
+                )
+            ]
+        process.run(argv, cwd=folder, timeout=_ANALYSIS_TIME, cancel=cancel)
+        with os.fdopen(os.open(answer, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8") as file:
+            data: dict[str, Any] = json.load(file)
         return data
+
+
+def _is_contained(root: Path) -> bool:
+    """Whether the tree belongs to the user of builds, or (deployd is not root) a sandbox can be had.
+
+    A person's own folder, and what `build_sandbox = "off"` built, are trusted like deployd itself.
+    """
+    who = sandbox.account()
+    if who is not None:
+        return root.lstat().st_uid == who.uid
+    try:
+        sandbox.check()
+    except SandboxError:
+        return False
+    return True
 
 
 def version(of: str = _NFT) -> str:
@@ -72,6 +109,7 @@ def tool(tools: Path, *, cancel: threading.Event | None = None) -> Path:
         )  # fmt: skip
         if not modules.is_dir():  # else another process was quicker
             shutil.rmtree(folder, ignore_errors=True)
+            sandbox.show(aside)
             aside.rename(folder)
     except CommandError as error:
         raise PackageError(
