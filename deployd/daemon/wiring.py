@@ -25,6 +25,7 @@ from deployd.daemon.hooks.intake import Intake
 from deployd.daemon.hub import Hub
 from deployd.daemon.metrics import Metrics
 from deployd.daemon.queue import Dispatcher
+from deployd.hosts.shelf import Shelf
 from deployd.rollouts.workshop import Workshop
 from deployd.settings import database_url
 from deployd.store import Store
@@ -95,6 +96,7 @@ def make(
     store = Store(paths.make(), database_url(settings))
     hub, metrics = Hub(), Metrics(store)
     builds = int(settings.get("builds") or 1)
+    connect = connect or Shelf(paths).pool
     workshop = Workshop(paths, store, who="deployd", connect=connect, folder=folder, builds=builds)
     dispatcher = Dispatcher(store=store, workshop=workshop, hub=hub, metrics=metrics, settings=settings)
     hooks = Intake(store.deliveries)

@@ -72,6 +72,9 @@ class Ssh:
         self._client: paramiko.SSHClient | None = None
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(_CHANNELS)
+        self._running = 0  # streams that are not closed
+        self._counting = threading.Lock()
+        self._is_warm = False
         self._services = Services(lambda: self.open(SERVE), most=_SERVED)
 
     @property
@@ -93,11 +96,19 @@ class Ssh:
     def connect(self) -> None:
         """Be connected. Raises UnreachableError (also `ssh-auth-failed`) or HostKeyError."""
         with self._lock:
-            if self.alive:
-                return
-            self._drop()
-            self._client = self._connected()
-        self._services.warm()  # the helper starts while we go on
+            if not self.alive:
+                self._drop()
+                self._client = self._connected()
+            warm, self._is_warm = self._is_warm, True
+        if not warm:
+            self._services.warm()  # the helper starts while we go on
+
+    def park(self) -> bool:
+        """End what serves verbs; whether the connection can be used again: it lives, and nothing runs on it."""
+        self._services.close()
+        with self._lock:
+            self._is_warm = False
+            return self.alive and self._running == 0
 
     def call(
         self,
@@ -145,7 +156,14 @@ class Ssh:
         except BaseException:
             self._slots.release()
             raise
-        return SshStream(self, channel, doing=doing, release=self._slots.release)
+        with self._counting:
+            self._running += 1
+        return SshStream(self, channel, doing=doing, release=self._ended)
+
+    def _ended(self) -> None:
+        with self._counting:
+            self._running -= 1
+        self._slots.release()
 
     def close(self) -> None:
         """Close the connection; safe to repeat."""
@@ -171,6 +189,7 @@ class Ssh:
 
     def _drop(self) -> None:
         self._services.close()
+        self._is_warm = False
         if self._client:
             self._client.close()
             self._client = None
