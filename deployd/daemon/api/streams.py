@@ -47,7 +47,8 @@ def event(name: str, fields: Mapping[str, Any], *, seq: int | None = None) -> by
 
 def ending(daemon: Daemon, rollout: RolloutId) -> dict[str, Any] | None:
     """How a rollout (or an ask that never became one) ended; None while it has not."""
-    record, ask = daemon.store.rollouts.find(rollout), daemon.store.queue.find(rollout)
+    ask = daemon.store.queue.find(rollout)  # before its record, which is at its end before the ask is
+    record = daemon.store.rollouts.find(rollout)
     if ask is not None and ask.state != "done":
         return None
     if record is not None and record.finished is not None:
