@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
+import signal
 import statistics
 import threading
 import time
@@ -333,6 +335,46 @@ def test_a_transfer_that_is_cut_goes_on_where_it_was(fleet: Fleet, pool: Pool) -
     assert next(fields["code"] for event, fields in heard if event == Event.WARNING) == "connection-lost"
     assert shipped.files == 3
     assert shipped.bytes_sent < size, "the last try did not begin anew"
+    assert activate.discard(pool, [name], app=APP, environment=ENVIRONMENT, release=release) == {name: True}
+
+
+def test_a_receiver_that_was_left_alone_is_ended_and_keeps_its_part(fleet: Fleet, pool: Pool) -> None:
+    """Its wire is held, not broken, so by itself it would go on to wait."""
+    name, release = pool.names[0], ReleaseId.new(commit="c" * 40)
+    manifest = fleet.manifest(**{"big.bin": os.urandom(100_000_000)})
+    stuck: list[ship.Shipped | HostError] = []
+    held = threading.Event()
+
+    def report(event: Event, /, **fields) -> None:
+        if (
+            event == Event.BYTES_SENT
+            and fields["what"] == "objects"
+            and fields["sent"] > 25_000_000
+            and not held.is_set()
+        ):
+            held.set()
+            for pid in ssh_processes(fleet):
+                os.kill(int(pid), signal.SIGSTOP)
+
+    def first() -> None:
+        with fleet.pool() as other:
+            try:
+                stuck.append(fleet.ship(other, name, release, manifest, report))
+            except HostError as error:
+                stuck.append(error)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    try:
+        assert held.wait(60)
+        stopped = ssh_processes(fleet)
+        shipped = fleet.ship(pool, name, release, manifest)
+    finally:
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGCONT)
+        thread.join(60)
+    assert shipped.bytes_sent < 90_000_000
     assert activate.discard(pool, [name], app=APP, environment=ENVIRONMENT, release=release) == {name: True}
 
 
