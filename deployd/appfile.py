@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from deployd import appkeys
 from deployd.domain import sites
 from deployd.domain.ids import AppName, EnvironmentName
-from deployd.domain.options import Options
+from deployd.domain.options import Keep, Options
 from deployd.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
@@ -227,6 +227,8 @@ def _options(table: Mapping[str, Any], base: Options, path: tuple[str, ...], pro
     changed = {}
     for section in appkeys.SECTIONS:
         values = _section(table, section, path, problems)
+        if section is appkeys.KEEP and "releases" in values and base.keep == Keep():
+            values = {"skew_protection": 0.0, **values}  # who says how many means as many, unless they say for how long
         if values:
             changed[section.part] = replace(getattr(base, section.part), **values)
     return replace(base, **changed)

@@ -283,7 +283,8 @@ KEEP = Section(
             kind=DURATION,
             example='"12h"',
             help="How long a release stays after it was live, beyond those: open tabs keep their server and files. "
-            'Short at the top of the file: `skew_protection = "12h"`.',
+            'Short at the top of the file: `skew_protection = "12h"`. '
+            "Where `releases` is set and this is not, only they stay.",
         ),
     ),
 )

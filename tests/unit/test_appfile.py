@@ -295,6 +295,22 @@ def test_verify_written_shortly_in_an_environment_wins_there() -> None:
     assert (file.options.verify.mode, file.environment("preview").options.verify.mode) == ("strict", "off")
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("", 43_200.0),
+        ("[keep]\nfailed = 1", 43_200.0),
+        ("[keep]\nreleases = 2", 0.0),
+        ('skew_protection = "2h"\n[keep]\nreleases = 2', 7200.0),
+        ('skew_protection = "2h"\n[environments.production.keep]\nreleases = 2', 7200.0),
+        ("[environments.production.keep]\nreleases = 2", 0.0),
+    ],
+)
+def test_who_says_how_many_releases_stay_means_as_many(text: str, seconds: float) -> None:
+    chosen = appfile.parse(f'name = "shop"\n{text}\n[environments.production]\nbranch = "main"\n')
+    assert chosen.environments["production"].options.keep.skew_protection == seconds
+
+
 @pytest.mark.parametrize("text", ['skew_protection = "2h"', '[keep]\nskew_protection = "2h"'])
 def test_skew_protection_may_be_written_shortly(text: str) -> None:
     options = appfile.parse(f'name = "shop"\n{text}\n[environments.production]\n').environment("production").options
