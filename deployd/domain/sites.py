@@ -19,7 +19,22 @@ HSTS = 365 * 86400.0
 
 # RFC 2606, 6761, 6762, 8375, and names that only private networks use: no public authority certifies them.
 _PRIVATE = frozenset(
-    ("test", "example", "invalid", "localhost", "local", "internal", "home.arpa", "lan", "home", "corp", "private")
+    (
+        *(
+            "test",
+            "example",
+            "invalid",
+            "localhost",
+            "local",
+            "internal",
+            "home.arpa",
+            "lan",
+            "home",
+            "corp",
+            "private",
+        ),
+        *("example.com", "example.net", "example.org"),
+    )
 )
 
 
@@ -27,6 +42,11 @@ def is_public(name: str) -> bool:
     """Whether a public authority may certify this name."""
     bare = name.removeprefix("*.")
     return "." in bare and not any(bare == one or bare.endswith("." + one) for one in _PRIVATE)
+
+
+def is_certified(name: str, run: Run) -> bool:
+    """Whether the authority of these options certifies this name: one of the operator's own is taken to do."""
+    return run.acme_directory is not None or is_public(name)
 
 
 def names_of(run: Run) -> tuple[str, ...]:
@@ -41,7 +61,7 @@ def way_of(run: Run) -> Way:
         return "off"
     if isinstance(run.tls, tuple):
         return "files"
-    if run.tls is None and (run.port != HTTP or not all(is_public(name) for name in names)):
+    if run.tls is None and (run.port != HTTP or not all(is_certified(name, run) for name in names)):
         return "off"
     if run.tls == "internal":
         return "internal"
@@ -56,7 +76,7 @@ def is_central(run: Run) -> bool:
 def problem_of(run: Run) -> tuple[str, str, str] | None:
     """What does not fit together: the key, what is wrong, and the fix. None when all is well."""
     names = names_of(run)
-    public = [name for name in names if is_public(name)]
+    public = [name for name in names if is_certified(name, run)]
     if run.redirects and not run.domains:
         return "domains", "every domain redirects, and none is the app's", 'name one that is: domains = ["example.com"]'
     if run.tls is None and run.port == HTTP and public and len(public) < len(names):

@@ -348,6 +348,8 @@ def test_domains_redirect_and_are_written_as_people_do():
     [
         ("", "off"),
         ('domains = ["shop.example", "www.shop.test", "intern"]', "off"),
+        ('domains = ["shop.example.com"]', "off"),
+        ('domains = ["shop.test"]\nacme_directory = "https://acme.test:14000/dir"', "acme"),
         ('domains = ["shop.com"]', "acme"),
         ('domains = ["*.shop.com", "shop.com"]', "files"),
         ('domains = ["shop.com"]\nport = 8080', "off"),
