@@ -100,7 +100,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def walk(glob: str, folder: Path, picomatch: Path) -> set[str]:
     asked = Questions()
     asked.walk(glob, folder=folder)
-    return set(asked.answer(picomatch=picomatch).walk[0])
+    return set(asked.answer(picomatch=picomatch, root=folder).walk[0])
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_any_glob_finds_what_picomatch_matches_among_all_files(picomatch: Path, 
     asked = Questions()
     for glob in usable:
         asked.walk(glob, folder=folder)
-    told = asked.answer(picomatch=picomatch).walk
+    told = asked.answer(picomatch=picomatch, root=folder).walk
     for glob, expected, found in zip(usable, _direct(usable, picomatch), told, strict=True):
         assert set(found) == expected, glob
 
