@@ -7,6 +7,7 @@ variables, loads what comes first, gives the words, and hands over: for the app 
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,8 +51,17 @@ def write(
     if imported:
         waiting = "".join(f"  await import({_js(one)});\n" for one in imported)
         run = f"(async () => {{\n{waiting}  {run};\n}})()"
-    (app_dir / NAME).write_text(f"{_HEAD}{''.join(lines)}{run};\n")
+    _put(app_dir / NAME, f"{_HEAD}{''.join(lines)}{run};\n")
     return NAME
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a new file that all may read, as tracing in the sandbox does; a link that was left is not followed."""
+    path.unlink(missing_ok=True)
+    made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(made, "w", encoding="utf-8") as file:
+        os.fchmod(made, 0o644)
+        file.write(text)
 
 
 def _place(module: str, folder: str) -> str:
