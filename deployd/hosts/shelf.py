@@ -33,6 +33,7 @@ class Shelf:
         self._kept_for = kept_for
         self._idle: dict[Host, tuple[Ssh, float]] = {}
         self._lock = threading.Lock()
+        self._sweeper: threading.Timer | None = None
 
     def pool(self, hosts: Sequence[Host]) -> Pool:
         """A pool of these hosts that gives its connections back when it is closed."""
@@ -48,16 +49,24 @@ class Shelf:
             if connection.host in self._idle:
                 return False
             self._idle[connection.host] = (connection, time.monotonic())
-        sweeper = threading.Timer(self._kept_for + 1, self._sweep)
-        sweeper.daemon = True
-        sweeper.start()
+            self._sweep_later()
         return True
+
+    def _sweep_later(self) -> None:
+        """One sweep is to come while something is kept; the lock is held."""
+        if self._sweeper is None and self._idle:
+            oldest = min(since for _, since in self._idle.values())
+            self._sweeper = threading.Timer(max(0.0, oldest + self._kept_for - time.monotonic()), self._sweep)
+            self._sweeper.daemon = True
+            self._sweeper.start()
 
     def _sweep(self) -> None:
         before = time.monotonic() - self._kept_for
         with self._lock:
             old = [host for host, (_, since) in self._idle.items() if since <= before]
             ended = [self._idle.pop(host)[0] for host in old]
+            self._sweeper = None
+            self._sweep_later()
         for connection in ended:
             connection.close()
 
@@ -65,6 +74,9 @@ class Shelf:
         """Close what is kept."""
         with self._lock:
             ended, self._idle = [connection for connection, _ in self._idle.values()], {}
+            if self._sweeper:
+                self._sweeper.cancel()
+                self._sweeper = None
         for connection in ended:
             connection.close()
 

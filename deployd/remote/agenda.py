@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployd.agenda import Agenda
 from deployd.domain.ids import RolloutId
+from deployd.remote import values
 
 if TYPE_CHECKING:
     import threading
@@ -31,7 +32,7 @@ class RemoteAgenda(Agenda):
 
     def schedule(self, **wanted: Any) -> Json:
         """Make a schedule."""
-        place = _place(wanted.pop("app"), wanted.pop("environment"))
+        place = values.place(wanted.pop("app"), wanted.pop("environment"))
         found: Json = self._link.call("POST", f"{place}/schedules", _given(wanted))
         return found
 
@@ -51,12 +52,12 @@ class RemoteAgenda(Agenda):
 
     def confirm(self, rollout: RolloutId | None, app: AppName, environment: EnvironmentName) -> Json:
         """Keep what is live."""
-        found: Json = self._link.call("POST", f"{_place(app, environment)}/confirm", {"rollout": rollout})
+        found: Json = self._link.call("POST", f"{values.place(app, environment)}/confirm", {"rollout": rollout})
         return found
 
     def freeze(self, app: AppName, environment: EnvironmentName, **wanted: Any) -> Json:
         """Freeze an environment."""
-        found: Json = self._link.call("POST", f"{_place(app, environment)}/freezes", _given(wanted))
+        found: Json = self._link.call("POST", f"{values.place(app, environment)}/freezes", _given(wanted))
         return found
 
     def freezes(self, app: AppName, environment: EnvironmentName | None) -> list[Json]:
@@ -65,7 +66,7 @@ class RemoteAgenda(Agenda):
 
     def unfreeze(self, app: AppName, environment: EnvironmentName) -> int:
         """End the freezes of an environment."""
-        return int(self._link.call("DELETE", f"{_place(app, environment)}/freezes")["ended"])
+        return int(self._link.call("DELETE", f"{values.place(app, environment)}/freezes")["ended"])
 
     def approvals(self, app: AppName, environment: EnvironmentName | None, *, every: bool = False) -> list[Json]:
         """What waits for a yes."""
@@ -84,7 +85,7 @@ class RemoteAgenda(Agenda):
     ) -> RolloutResult:
         """Say yes, and watch the release go live."""
         body = {"rollout": rollout, "during_freeze": during_freeze}
-        reply = self._link.call("POST", f"{_place(app, environment)}/approve", body)
+        reply = self._link.call("POST", f"{values.place(app, environment)}/approve", body)
         return self._remote.attend(RolloutId(reply["rollout"]), report=report, cancel=cancel)
 
     def reject(
@@ -92,12 +93,8 @@ class RemoteAgenda(Agenda):
     ) -> Json:
         """Say no."""
         body = {"rollout": rollout, "reason": reason}
-        found: Json = self._link.call("POST", f"{_place(app, environment)}/reject", body)
+        found: Json = self._link.call("POST", f"{values.place(app, environment)}/reject", body)
         return found
-
-
-def _place(app: AppName, environment: EnvironmentName) -> str:
-    return f"/v1/apps/{app}/environments/{environment}"
 
 
 def _given(wanted: Json) -> Json:

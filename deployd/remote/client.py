@@ -17,8 +17,7 @@ from deployd.errors import CancelledError, DeploydError, NotAllowedError, Supers
 from deployd.remote import values
 from deployd.remote.bringing import brought, commit_of
 from deployd.remote.connection import Connection, Daemon
-from deployd.remote.hands import EVENTS, RemoteHands
-from deployd.remote.hands import place as _place
+from deployd.remote.hands import RemoteHands, teller
 from deployd.rollouts.values import error_from_json
 from deployd.rollouts.wishes import ActivateWish, PromoteWish, ReleaseWish, RollbackWish, RolloutResult, wish_to_json
 
@@ -163,7 +162,7 @@ class RemoteClient(RemoteHands):
         raise _without_rollout(rollout, last)
 
     def _attend(self, rollout: RolloutId, report: Report, leave: threading.Event | None) -> dict[str, Any]:
-        seen, gone_since = 0, None
+        seen, gone_since, tell = 0, None, teller(report)
         while True:
             try:
                 for name, fields in self._link.stream(f"/v1/rollouts/{rollout}/events", last=seen):
@@ -171,8 +170,7 @@ class RemoteClient(RemoteHands):
                     if name == "end":
                         return fields
                     seen = max(seen, int(fields.get("seq") or 0))
-                    if name in EVENTS:
-                        report(EVENTS[name], **{key: one for key, one in fields.items() if key != "event"})
+                    tell(name, fields)
                     if leave is not None and leave.is_set():
                         raise CancelledError("you stopped watching; the rollout goes on", fix=f"deployd show {rollout}")
             except (*_BROKEN, UnreachableError) as error:
@@ -239,16 +237,16 @@ class RemoteClient(RemoteHands):
         self, app: AppName, environment: EnvironmentName, key: str, value: Secret, *, build: bool = False
     ) -> None:
         """Keep a variable, encrypted."""
-        path = f"{_place(app, environment)}/variables/{key}"
+        path = f"{values.place(app, environment)}/variables/{key}"
         self._link.call("PUT", path, {"value": value.reveal(), "build": build})
 
     def unset_variable(self, app: AppName, environment: EnvironmentName, key: str) -> None:
         """Remove a variable."""
-        self._link.call("DELETE", f"{_place(app, environment)}/variables/{key}")
+        self._link.call("DELETE", f"{values.place(app, environment)}/variables/{key}")
 
     def variables(self, app: AppName, environment: EnvironmentName) -> tuple[Variable, ...]:
         """All variables, without their values."""
-        found = self._link.call("GET", f"{_place(app, environment)}/variables")
+        found = self._link.call("GET", f"{values.place(app, environment)}/variables")
         return tuple(values.variable(one) for one in found["variables"])
 
     def mark(self, release: ReleaseId, mark: Mark) -> None:
@@ -257,21 +255,21 @@ class RemoteClient(RemoteHands):
 
     def pin(self, app: AppName, environment: EnvironmentName, *, release: ReleaseId | None = None) -> Pin:
         """Take no automatic release until `unpin`."""
-        return values.pin(self._link.call("PUT", f"{_place(app, environment)}/pin", {"release": release}))
+        return values.pin(self._link.call("PUT", f"{values.place(app, environment)}/pin", {"release": release}))
 
     def unpin(self, app: AppName, environment: EnvironmentName) -> bool:
         """Let automatic releases go on."""
-        return bool(self._link.call("DELETE", f"{_place(app, environment)}/pin")["unpinned"])
+        return bool(self._link.call("DELETE", f"{values.place(app, environment)}/pin")["unpinned"])
 
     # queries
 
     def status(self, app: AppName, environment: EnvironmentName, hosts: Sequence[HostName]) -> Status:
         """What is live where, asked of the hosts."""
-        return values.status(self._link.call("GET", f"{_place(app, environment)}/status", host=list(hosts)))
+        return values.status(self._link.call("GET", f"{values.place(app, environment)}/status", host=list(hosts)))
 
     def releases(self, app: AppName, environment: EnvironmentName) -> tuple[Release, ...]:
         """All releases, newest first."""
-        found = self._link.call("GET", f"{_place(app, environment)}/releases", limit=500)
+        found = self._link.call("GET", f"{values.place(app, environment)}/releases", limit=500)
         return tuple(values.release(one) for one in found["releases"])
 
     def release_by_id(self, release: ReleaseId) -> Release:
@@ -313,7 +311,7 @@ class RemoteClient(RemoteHands):
     ) -> Iterator[LogLine]:
         """The servers' logs of all hosts, merged by time."""
         stream = self._link.stream(
-            f"{_place(app, environment)}/logs",
+            f"{values.place(app, environment)}/logs",
             quiet=None if follow else 120.0,
             host=list(hosts),
             lines=lines,

@@ -81,18 +81,25 @@ class Connection:
     def work(
         self, path: str, body: Mapping[str, Any], *, told: Callable[[str, dict[str, Any]], None] | None = None
     ) -> Any:
-        """Have the daemon do what takes time, hand its events to `told`, and return its result; raises its error."""
+        """Have the daemon do what takes time, hand its events to `told`, and return its result; raises its error.
+
+        It is read past its last event: when the stream is at its end, the daemon has written it into its audit log.
+        """
+        ended: dict[str, Any] | None = None
         try:
             for name, fields in self._events(self._send("POST", path, body, _STREAM), quiet=_QUIET):
                 if name == "end":
-                    if fields.get("error"):
-                        raise error_from_json(fields["error"])
-                    return fields.get("result")
-                if told:
+                    ended = fields
+                elif told:
                     told(name, fields)
         except BROKEN as error:
-            raise self._unreachable(error) from error
-        raise self._unreachable("it ended before it was done")
+            if ended is None:
+                raise self._unreachable(error) from error
+        if ended is None:
+            raise self._unreachable("it ended before it was done")
+        if ended.get("error"):
+            raise error_from_json(ended["error"])
+        return ended.get("result")
 
     def stream(
         self, path: str, *, last: int | None = None, quiet: float | None = _QUIET, **query: Any

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.ids import HostName, ReleaseId
 from deployd.doors import Doors
+from deployd.remote import values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ class RemoteDoors(Doors):
     ) -> tuple[HostName, ...]:
         """Have the daemon turn visitors away, or let them in."""
         body = {"on": on, "allow": list(allow), "page": page, "hosts": list(hosts)}
-        reply = self._link.call("PUT", f"/v1/apps/{app}/environments/{environment}/maintenance", body)
+        reply = self._link.call("PUT", f"{values.place(app, environment)}/maintenance", body)
         return tuple(HostName(name) for name in reply["changed"])
 
     def canary(
@@ -49,11 +50,11 @@ class RemoteDoors(Doors):
     ) -> None:
         """Have the daemon give some visitors a release that is prepared."""
         body = {"release": release, "percent": percent, "hosts": list(hosts)}
-        self._link.call("PUT", f"/v1/apps/{app}/environments/{environment}/canary", body)
+        self._link.call("PUT", f"{values.place(app, environment)}/canary", body)
 
     def end_canary(self, app: AppName, environment: EnvironmentName, *, hosts: Sequence[HostName]) -> ReleaseId | None:
         """Have the daemon give everybody the current release."""
-        path = f"/v1/apps/{app}/environments/{environment}/canary"
+        path = f"{values.place(app, environment)}/canary"
         was = self._link.call("DELETE", path, {"hosts": list(hosts)})["was"]
         return ReleaseId(was) if was else None
 
@@ -62,4 +63,4 @@ class RemoteDoors(Doors):
     ) -> str:
         """Have the daemon make a key to one preview."""
         body = {"label": label, "seconds": seconds, "hosts": list(hosts)}
-        return str(self._link.call("POST", f"/v1/apps/{app}/environments/{environment}/links", body)["key"])
+        return str(self._link.call("POST", f"{values.place(app, environment)}/links", body)["key"])

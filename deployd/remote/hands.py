@@ -43,7 +43,7 @@ class RemoteHands(Client):
 
     def restart(self, app: AppName, environment: EnvironmentName, *, hosts: Sequence[HostName], report: Report) -> None:
         """Restart the live release."""
-        self._link.work(f"{place(app, environment)}/restart", {"hosts": list(hosts)}, told=_to(report))
+        self._link.work(f"{values.place(app, environment)}/restart", {"hosts": list(hosts)}, told=teller(report))
 
     def prune(
         self,
@@ -56,21 +56,21 @@ class RemoteHands(Client):
     ) -> tuple[PruneResult, ...]:
         """Remove the releases that are kept no longer."""
         body = {"hosts": list(hosts), "keep": asdict(options.keep)}
-        found = self._link.work(f"{place(app, environment)}/prune", body, told=_to(report))
+        found = self._link.work(f"{values.place(app, environment)}/prune", body, told=teller(report))
         return tuple(values.pruned(one) for one in found)
 
     def locks(self, app: AppName, environment: EnvironmentName, *, hosts: Sequence[HostName]) -> tuple[LockState, ...]:
         """Who holds the app's lock on each host."""
-        found = self._link.call("GET", f"{place(app, environment)}/locks", host=list(hosts))
+        found = self._link.call("GET", f"{values.place(app, environment)}/locks", host=list(hosts))
         return tuple(LockState(**{**one, "host": HostName(one["host"])}) for one in found["locks"])
 
     def unlock(self, app: AppName, environment: EnvironmentName, *, hosts: Sequence[HostName]) -> None:
         """Take the app's lock from whoever holds it on the hosts."""
-        self._link.call("POST", f"{place(app, environment)}/unlock", {"hosts": list(hosts)})
+        self._link.call("POST", f"{values.place(app, environment)}/unlock", {"hosts": list(hosts)})
 
     def reveal_variables(self, app: AppName, environment: EnvironmentName) -> dict[str, Secret]:
         """The variables that people set, with their values: over the unix socket only."""
-        found = self._link.call("POST", f"{place(app, environment)}/variables/reveal")
+        found = self._link.call("POST", f"{values.place(app, environment)}/variables/reveal")
         return {key: Secret(value) for key, value in found["variables"].items()}
 
     def diff(self, before: ReleaseId, after: ReleaseId) -> dict[str, Any]:
@@ -93,19 +93,16 @@ class RemoteHands(Client):
         del cancel  # Ctrl-C ends this process, and the daemon ends what nobody listens to
         head = {"host": host, "argv": list(argv), "stdin": stdin is not None}
         return exchange(
-            self._link.daemon, f"{place(app, environment)}/exec", head, stdin=stdin, stdout=stdout, stderr=stderr
+            self._link.daemon, f"{values.place(app, environment)}/exec", head, stdin=stdin, stdout=stdout, stderr=stderr
         )
 
     def _as_ask(self, wish: ReleaseWish) -> dict[str, Any]:
         raise NotImplementedError
 
 
-def place(app: AppName, environment: EnvironmentName) -> str:
-    """The path of an environment."""
-    return f"/v1/apps/{app}/environments/{environment}"
+def teller(report: Report) -> Callable[[str, dict[str, Any]], None]:
+    """What hands each event of the API to `report`; what this version does not know is left out."""
 
-
-def _to(report: Report) -> Callable[[str, dict[str, Any]], None]:
     def told(name: str, fields: dict[str, Any]) -> None:
         if name in EVENTS:
             report(EVENTS[name], **{key: one for key, one in fields.items() if key != "event"})

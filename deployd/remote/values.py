@@ -1,4 +1,4 @@
-"""JSON of the API becomes the values that the command line draws."""
+"""JSON of the API becomes the values that the command line draws; and where the API has an environment."""
 
 from __future__ import annotations
 
@@ -110,3 +110,8 @@ def _made(cls: type[T], data: Mapping[str, Any], **parsed: Any) -> T:
     """A frozen value; what a newer daemon says besides is left out."""
     known = {one.name for one in fields(cls)}  # type: ignore[arg-type]
     return cls(**{**{name: value for name, value in data.items() if name in known}, **parsed})
+
+
+def place(app: AppName, environment: EnvironmentName) -> str:
+    """The path of an environment."""
+    return f"/v1/apps/{app}/environments/{environment}"
