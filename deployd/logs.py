@@ -34,6 +34,7 @@ def quiet() -> None:
 def set_up(*, style: Style = "auto", level: str = "info", stream: TextIO | None = None) -> None:
     """Send structlog's and the libraries' records to `stream` (stderr), one line each."""
     import structlog
+    from structlog.tracebacks import ExceptionDictTransformer
 
     out = stream or sys.stderr
     as_json = style == "json" or (style == "auto" and not out.isatty())
@@ -43,10 +44,12 @@ def set_up(*, style: Style = "auto", level: str = "info", stream: TextIO | None 
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
+    # no local variables: a request's headers are among them, and with them a token
+    as_data = ExceptionDictTransformer(show_locals=False)
     ending: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(sort_keys=True)]
+        [structlog.processors.ExceptionRenderer(as_data), structlog.processors.JSONRenderer(sort_keys=True)]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=out.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     )
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import grp
 import signal
+import ssl
 import threading
 import time
 from pathlib import Path
@@ -143,10 +144,11 @@ class _Life:
             changed = sorted(
                 name for name in {*fresh, *self._daemon.settings} if fresh.get(name) != self._daemon.settings.get(name)
             )
+            tls, context = _tls(fresh), self._servers[1].config.ssl if len(self._servers) > 1 else None
+            if tls and context:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*tls)  # a wrong key would break the one in use
+                context.load_cert_chain(*tls)
             self._daemon.change_settings(fresh)
-            tls = _tls(fresh)
-            if tls and len(self._servers) > 1 and self._servers[1].config.ssl:
-                self._servers[1].config.ssl.load_cert_chain(*tls)
             self._log.info("settings_reloaded", changed=changed)
         except (DeploydError, OSError) as error:
             self._log.error("settings_refused", error=str(error), fix="correct the file; those before stay in force")

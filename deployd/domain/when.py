@@ -37,10 +37,14 @@ def parse_moment(text: str, *, zone: tzinfo, now: datetime) -> datetime:
             raise ValueError(msg) from None
         if local.tzinfo is None:
             local = local.replace(tzinfo=zone)
-    if not exists(local):
+    try:
+        there, moment = exists(local), local.astimezone(UTC)
+    except OverflowError:  # the first and the last day that a calendar of ours has
+        msg = f"{text!r} is no time: {_FORMS}"
+        raise ValueError(msg) from None
+    if not there:
         msg = f"{text} does not exist in {zone}: clocks skip it that day, write an hour later"
         raise ValueError(msg)
-    moment = local.astimezone(UTC)
     if moment <= now:
         msg = f"{text} is over (it is {here:%Y-%m-%d %H:%M} in {zone}): name a time that is still to come"
         raise ValueError(msg)

@@ -63,9 +63,16 @@ def find(
     app: AppName | None = None,
     environment: EnvironmentName | None = None,
 ) -> Approval:
-    """The approval of a rollout, or the newest one that waits in an environment; raises NotFoundError."""
+    """The approval of a rollout (of that app), or the newest one that waits in an environment; raises NotFoundError."""
     if rollout is not None:
-        return store.approvals.get(rollout)
+        found = store.approvals.get(rollout)
+        if app is not None and found.app != app:  # who may act for one app may not for another
+            raise NotFoundError(
+                f"rollout {rollout} of {app} waits for no approval",
+                code="nothing-waits",
+                fix="`deployd approvals` in the app's folder shows what waits",
+            )
+        return found
     waiting = store.approvals.pending(app, environment)
     if not waiting:
         raise NotFoundError(

@@ -57,8 +57,8 @@ def schedule(
         )
     if kind == "promote" and release is None:
         raise _usage("a promote names the release that it promotes", "--release ID, of `deployd releases`")
-    if release is not None:
-        store.releases.get(release)
+    if release is not None and store.releases.get(release).app != app:
+        raise _usage(f"{release} is no release of {app}", "--release ID, of `deployd releases`")
     runs_at = None if cron else moments.text_of(_moment(at, within, timezone=timezone, now=moment))
     made = Schedule(
         id=new_id("s"),

@@ -86,6 +86,7 @@ def connect(file: Path, *, foreign_keys: bool = True) -> sa.Engine:
     engine = sa.create_engine(
         sa.URL.create("sqlite+pysqlite", database=str(file)),
         json_serializer=lambda value: json.dumps(value, separators=(",", ":")),
+        hide_parameters=True,  # an error's text goes into logs
     )
 
     @sa.event.listens_for(engine, "connect")

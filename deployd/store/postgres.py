@@ -155,6 +155,7 @@ def connect(url: sa.URL, *, pooled: bool = True) -> sa.Engine:
     return sa.create_engine(
         url,
         json_serializer=lambda value: json.dumps(value, separators=(",", ":")),
+        hide_parameters=True,  # an error's text goes into logs
         execution_options={"preserve_rowcount": True},  # or an insert would not say that a row was there already
         connect_args={
             "connect_timeout": 5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,8 +35,9 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     429: {"description": "Too many wrong signatures from one address"},
 }
 _PATIENCE = 30.0  # seconds for a body to come
-NOBODY = Secret("\0 no app has this secret")
-"""What an unknown app's deliveries are checked against: a refusal takes the same way whatever the reason."""
+NOBODY = Secret(secrets.token_hex(32))
+"""What an unknown app's deliveries are checked against: a refusal takes the same way whatever the reason. Made anew by
+each process: whoever knew it could sign for every app that has no secret yet."""
 
 
 @router.post(
@@ -67,6 +69,8 @@ def _deliver(
     secret = daemon.store.secrets.reveal("hook", app=app, name="") if known else None
     try:
         delivered = door.receive(headers, body, secret=secret or NOBODY, now=time.time())
+        if secret is None:
+            raise door.refused()
     except NotAllowedError as error:
         guard.refused(address, what=f"a delivery for {app[:40]!r} that is not signed", action="hook")
         return problems.response(error, 401)

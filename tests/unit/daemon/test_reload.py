@@ -1,0 +1,62 @@
+"""SIGHUP: what the file says now is in force, or, with a mistake anywhere in it, all that was before."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from deployd.daemon import sockets
+from deployd.daemon.main import _Life
+from tests.support.certificates import made_certificate
+
+
+def shaken(server: ssl.SSLContext) -> str:
+    """The name in the certificate that a server's context shows; raises ssl.SSLError."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)]
+    for end in ends * 3:
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    return ssl.DER_cert_to_PEM_cert(ends[0].getpeercert(binary_form=True) or b"")
+
+
+@pytest.fixture
+def life(frame, tmp_path):
+    """A daemon's life with a TLS server; `write(certificate, key)` changes its files."""
+
+    def write(certificate: str, key: str) -> None:
+        (tmp_path / "tls.crt").write_text(certificate)
+        (tmp_path / "tls.key").write_text(key)
+
+    first = made_certificate("first.example")
+    write(*first)
+    places = {"tls_certificate": tmp_path / "tls.crt", "tls_key": tmp_path / "tls.key"}
+    frame.daemon.change_settings({**places, "rollouts": 4})
+    made = _Life(frame.daemon, lambda: {**places, "rollouts": 2})
+    server = sockets.server(frame.app, tls=(places["tls_certificate"], places["tls_key"]))
+    server.config.load()
+    made._servers = [sockets.server(frame.app), server]
+    return made, server.config.ssl, write, first
+
+
+def test_a_new_certificate_is_shown_without_a_restart(life, frame):
+    made, context, write, (before, _) = life
+    second = made_certificate("second.example")
+    assert shaken(context).strip() == before.strip()
+    write(*second)
+    made._reload()
+    assert shaken(context).strip() == second[0].strip()
+    assert frame.daemon.settings["rollouts"] == 2
+
+
+def test_a_certificate_with_anothers_key_changes_nothing(life, frame):
+    made, context, write, (before, _) = life
+    write(made_certificate("second.example")[0], made_certificate("third.example")[1])
+    made._reload()
+    assert shaken(context).strip() == before.strip()
+    assert frame.daemon.settings["rollouts"] == 4

@@ -1,0 +1,112 @@
+"""What somebody tries who has read the source, or has a token of another app: nothing of it starts or tells anything."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import json
+import logging
+import time
+from dataclasses import replace
+
+import pytest
+import structlog
+
+from deployd import logs
+from deployd.daemon.api import hooks
+from deployd.domain.ids import AppName, EnvironmentName, ReleaseId, RolloutId
+from deployd.domain.schedule import Approval
+from deployd.errors import NotFoundError
+from deployd.rollouts import consent
+from tests.contract.test_store import provenance_of, release_of
+
+PLACE = "/v1/apps/shop/environments/production"
+ROLLOUT = RolloutId("r-20261121-101530-k2x7ab")
+
+
+@pytest.fixture
+def _logs_as_before():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def signed(secret: str, **payload) -> tuple[bytes, dict[str, str]]:
+    body, stamp = json.dumps(payload).encode(), str(int(time.time()))
+    made = hmac.new(secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return body, {"X-Deployd-Timestamp": stamp, "X-Deployd-Signature": f"sha256={made}"}
+
+
+@pytest.mark.parametrize("app", ["shop", "unknown", "NO.name"])
+def test_an_app_without_a_secret_takes_nothing_whatever_it_is_signed_with(frame, app):
+    frame.daemon.store.apps.put(AppName("shop"), repository="/r", subdir="", who="test")
+    for secret in (hooks.NOBODY.reveal(), "\0 no app has this secret", "None", ""):
+        body, headers = signed(secret, ref="refs/heads/main", after="a" * 40)
+        assert frame.client.post(f"/hooks/{app}", content=body, headers=headers).status_code == 401
+    assert frame.daemon.store.queue.waiting() == ()
+
+
+def waiting(store, app: str) -> None:
+    place = (AppName(app), EnvironmentName("production"))
+    store.rollouts.add(
+        ROLLOUT, kind="release", app=place[0], environment=place[1], state="waiting", who="ada", owner="1:2:b", wish={}
+    )
+    store.approvals.add(
+        Approval(
+            rollout=ROLLOUT, app=AppName(app), environment=EnvironmentName("production"),
+            release=ReleaseId("20261121-101530-3fa9c01-k2x7"), asked_by="ada", by_another=False,
+            created="2026-11-21T10:15:30.000Z", until="2999-01-01T00:00:00.000Z", state="pending",
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["approve", "reject"])
+def test_who_may_act_for_one_app_decides_nothing_about_another(frame, word):
+    store = frame.daemon.store
+    waiting(store, "bank")
+    answer = frame.client.post(f"{PLACE}/{word}", json={"rollout": ROLLOUT}, headers=frame.token("release", "shop"))
+    assert (answer.status_code, answer.json()["title"]) == (404, "nothing-waits")
+    assert store.approvals.get(ROLLOUT).state == "pending"
+    with pytest.raises(NotFoundError):
+        consent.find(store, ROLLOUT, AppName("shop"), EnvironmentName("production"))
+    assert consent.find(store, ROLLOUT, AppName("bank"), EnvironmentName("production")).app == "bank"
+
+
+def test_a_schedule_names_a_release_of_its_own_app(frame):
+    made = replace(release_of(1), app=AppName("bank"))
+    frame.daemon.store.releases.add(made, provenance=provenance_of(made))
+    wanted = {"kind": "rollback", "within": 60, "release": made.id}
+    answer = frame.client.post(f"{PLACE}/schedules", json=wanted, headers=frame.token("release", "shop"))
+    assert (answer.status_code, answer.json()["title"]) == (422, "schedule-invalid")
+
+
+@pytest.mark.usefixtures("_logs_as_before")
+def test_the_log_of_a_failure_has_no_token_and_no_header_in_it(frame, monkeypatch):
+    def fail(*_args, **_options):
+        inside = "Bearer of what a frame holds"
+        raise RuntimeError(f"{len(inside)} broke")
+
+    headers = frame.token("admin")
+    monkeypatch.setattr("deployd.store.audit.Audit.latest", fail)
+    for style in ("json", "console"):
+        out = io.StringIO()
+        logs.set_up(style=style, stream=out)
+        assert frame.client.get("/v1/audit", headers=headers).status_code == 500
+        assert "28 broke" in out.getvalue()
+        assert headers["Authorization"].split("_")[2] not in out.getvalue()
+        assert "Bearer" not in out.getvalue()
+
+
+def test_an_error_of_the_database_does_not_tell_what_was_to_be_written(frame):
+    with pytest.raises(Exception, match="no such table") as raised, frame.daemon.store.database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO nowhere VALUES (?)", ("s3cret-value",))
+    assert "s3cret-value" not in str(raised.value)
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_at_an_end_of_the_calendar_is_refused(frame, at):
+    answer = frame.local.post(f"{PLACE}/schedules", json={"kind": "rollback", "at": at})
+    assert (answer.status_code, answer.json()["title"]) == (422, "time-invalid")
