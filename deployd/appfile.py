@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from deployd import appkeys
 from deployd.domain import sites
 from deployd.domain.ids import AppName, EnvironmentName
-from deployd.domain.options import Keep, Options
+from deployd.domain.options import Assets, Keep, Options
 from deployd.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
@@ -116,13 +116,15 @@ class _Problem:
 def load(path: Path) -> AppFile:
     """Read and check the app's file; raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(
             f"{path} cannot be read: {reason}",
             code="app-file-missing" if isinstance(error, FileNotFoundError) else "app-file-unreadable",
-            fix="run `deployd init` in the app's folder, or name the folder with --app-dir",
+            fix="run `deployd init` in the app's folder, or name the folder with --app-dir"
+            if isinstance(error, OSError)
+            else "save it as UTF-8",
         ) from error
     return _with_absolute_files(parse(text, path=str(path)), path.parent.absolute())
 
@@ -215,6 +217,9 @@ def _environment(name: str, table: Any, shared: Options, problems: list[_Problem
     if problem:
         key, what, fix = problem
         problems.append(_Problem((*path, key), what, fix))
+    if options.assets.bucket is None and options.assets != Assets():
+        what = f"{name} has `assets` without a `bucket`"
+        problems.append(_Problem((*path, "assets"), what, 'write assets = { bucket = "shop-assets", ... }'))
     return AppEnvironment(
         name=parsed,
         branch=chosen.get("branch"),

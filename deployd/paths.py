@@ -7,21 +7,32 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployd.errors import ConfigError
+
 
 def default_state_dir() -> Path:
     """`/var/lib/deployd` as root, otherwise `$XDG_STATE_HOME/deployd`."""
     if os.geteuid() == 0:
         return Path("/var/lib/deployd")
-    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(home) / "deployd"
+    return Path(os.environ.get("XDG_STATE_HOME") or _home() / ".local" / "state") / "deployd"
 
 
 def cache_dir() -> Path:
     """For what can be made again: `/var/cache/deployd` as root, else `$XDG_CACHE_HOME/deployd`."""
     if os.geteuid() == 0:
         return Path("/var/cache/deployd")
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "deployd"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "deployd"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:  # a user without an entry in passwd, and no HOME
+        raise ConfigError(
+            "this user has no home folder",
+            code="state-dir-unusable",
+            fix="name a folder that you can write, with --state-dir or DEPLOYD_STATE_DIR",
+        ) from error
 
 
 def data_dir(name: str) -> Path:
@@ -100,11 +111,18 @@ class StatePaths:
         return self.root / "logs"
 
     def make(self) -> StatePaths:
-        """Make the folder and its children, for the owner only."""
+        """Make the folder and its children, for the owner only; raises ConfigError."""
         os.umask(0o077)
         inner = (self.mirrors, self.checkouts, self.caches, self.artifacts, self.runtimes, self.logs)
-        for folder in (self.root, self.root / "ssh", *inner):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            for folder in (self.root, self.root / "ssh", *inner):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the state folder {self.root} cannot be made: {error.strerror}",
+                code="state-dir-unusable",
+                fix="name a folder that you can write, with --state-dir or DEPLOYD_STATE_DIR",
+            ) from error
         return self
 
     def hand_over(self) -> None:

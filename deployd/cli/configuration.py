@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import tomllib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ def config(cli: Cli) -> None:
                 "app": cli.app.name,
                 "environment": cli.environment,
                 "file": cli.app.path,
-                "values": [{"key": item.key, "value": item.value, "origin": item.origin} for item in chosen],
+                "values": [{"key": item.key, "value": _plain(item.value), "origin": item.origin} for item in chosen],
                 "settings": [{"key": key, "value": value, "origin": origin} for key, value, origin in machine],
             }
         )
@@ -85,6 +86,11 @@ def version(cli: Cli) -> None:
         cli.out.line(f"deployd {__version__} (Python {platform.python_version()})")
 
 
+def _plain(value: str | None) -> Any:
+    """A value as TOML writes it -> the value."""
+    return None if value is None else tomllib.loads(f"value = {value}")["value"]
+
+
 def _machine(cli: Cli) -> list[tuple[str, Any, str]]:
     from deployd import settings
     from deployd.settingsmodel import Settings
@@ -94,7 +100,7 @@ def _machine(cli: Cli) -> list[tuple[str, Any, str]]:
     for name in Settings.model_fields:
         variable = f"{settings.PREFIX}{name.upper()}"
         value = cli.settings.get(name)
-        origin = variable if variable in os.environ else str(file) if value is not None and file else "default"
+        origin = variable if os.environ.get(variable) else str(file) if value is not None and file else "default"
         if name == "state_dir":
             value, origin = cli.paths.root, "--state-dir" if cli.options.state_dir else origin
         if name == "who":

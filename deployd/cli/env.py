@@ -27,6 +27,8 @@ _PUBLIC = "NEXT_PUBLIC_"
 _RESERVED = frozenset(
     {"NODE_ENV", "PORT", "HOSTNAME", "HOME", "NODE_OPTIONS", "LISTEN_FDS", "LISTEN_PID", "KEEP_ALIVE_TIMEOUT"}
 )
+# deployd's own keys to the bucket of `assets`; neither builds nor servers get them
+_OWN = frozenset({"DEPLOYD_ASSETS_ACCESS_KEY_ID", "DEPLOYD_ASSETS_SECRET_ACCESS_KEY"})
 _BUILD = Annotated[bool, typer.Option("--build", help=f"For the build, not the server. {_PUBLIC}* are always so.")]
 
 
@@ -154,9 +156,11 @@ def _keep(cli: Cli, values: Mapping[str, str], *, build: bool) -> None:
     cli.app.environment(environment)
     for key, value in values.items():
         _check_name(key)
-        if "\0" in value:
+        if "\0" in value or not _is_text(value):
             raise UsageError(
-                f"the value of {key} holds a zero byte", code="value-invalid", fix="encode it, for example in base64"
+                f"the value of {key} is not UTF-8 text, or holds a zero byte",
+                code="value-invalid",
+                fix="encode it, for example in base64",
             )
     for key, value in values.items():
         cli.client.set_variable(app, environment, key, Secret(value), build=build or key.startswith(_PUBLIC))
@@ -164,12 +168,20 @@ def _keep(cli: Cli, values: Mapping[str, str], *, build: bool) -> None:
     cli.out.result({"set": list(values)}, f"{names} set for {app} {environment}; part of the next release")
 
 
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_name(key: str) -> None:
     if not dotenv.NAME.fullmatch(key):
         raise UsageError(
             f"{key!r} is not a variable's name", code="name-invalid", fix="use A-Z, a-z, 0-9 and _, no digit first"
         )
-    if key in _RESERVED or key.startswith("DEPLOYD_"):
+    if key in _RESERVED or (key.startswith("DEPLOYD_") and key not in _OWN):
         raise UsageError(f"{key} is set by deployd itself", code="name-reserved", fix="choose another name")
 
 

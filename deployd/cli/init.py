@@ -47,7 +47,8 @@ def init(
     app = parse_id(AppName.parse, name, flag="--name") if name else app_name(folder)
     fleet = _fleet(cli, hosts)
     path = folder / APP_FILE
-    if path.exists():
+    new = not path.exists()
+    if not new:
         cli.confirm(f"{path} is there already. Replace it?")
     known = _explained(folder)
     found, probe = known.name, known.probe
@@ -63,6 +64,8 @@ def init(
     )
     appfile.parse(text)
     path.write_text(text, encoding="utf-8")
+    if new:
+        path.chmod(0o644)  # it belongs to the repository, unlike all that is made with the state folder's umask
     if cli.options.json:
         cli.out.document(
             {

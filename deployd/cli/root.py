@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from deployd.cli import commands
 from deployd.cli.coercion import lighten
-from deployd.cli.verbs import CONTEXT, new_typer, with_shared
+from deployd.cli.verbs import CONTEXT, new_typer, no_help_in_json, with_shared
 
 if TYPE_CHECKING:
     from deployd.cli.context import Cli
@@ -53,6 +53,7 @@ class Root(TyperGroup):
 def _root(cli: Cli) -> None:
     """From a git commit to atomic, immutable releases on bare Linux servers."""
     if cli.context.invoked_subcommand is None:
+        no_help_in_json(cli, "deployd")
         cli.out.line(commands.root_help())
         raise typer.Exit(2)
 

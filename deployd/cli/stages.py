@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -25,34 +26,37 @@ if TYPE_CHECKING:
     _Answer: TypeAlias = tuple[FileSet, tuple[str, ...]]
 
 _NO_CACHE = Annotated[bool, typer.Option("--no-cache", help="Build again, without the caches of earlier builds.")]
+_TO = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write what --json prints there, too.")
+]
 _QUESTION = "Stop here? Nothing outside of deployd's own folders was touched."
 
 
 @verb(example="deployd build")
-def build(cli: Cli, *, no_cache: _NO_CACHE = False) -> None:
+def build(cli: Cli, *, to: _TO = None, no_cache: _NO_CACHE = False) -> None:
     """Run the app's build here, on a copy of the folder as it is; the folder itself is not touched."""
     wish = alone.wish_of(cli, use_cache=not no_cache)
     output: BuildOutput = running.run(
         cli, lambda report, cancel: alone.built(wish, report=report, cancel=cancel), question=_QUESTION
     )
     plan = output.plan
+    made = {
+        "app": wish.app,
+        "build_id": plan.build_id,
+        "framework": plan.framework,
+        "framework_version": plan.framework_version,
+        "manager": plan.manager,
+        "node": plan.node,
+        "kind": output.kind,
+        "entry": output.entries[0] if output.entries else None,
+        "folder": output.folder,
+        "path": output.app_dir,
+        "log": output.log,
+        "seconds": round(output.seconds, 3),
+    }
+    _write(made, to)
     if cli.options.json:
-        cli.out.event(
-            {
-                "app": wish.app,
-                "build_id": plan.build_id,
-                "framework": plan.framework,
-                "framework_version": plan.framework_version,
-                "manager": plan.manager,
-                "node": plan.node,
-                "kind": output.kind,
-                "entry": output.entries[0] if output.entries else None,
-                "folder": output.folder,
-                "path": output.app_dir,
-                "log": output.log,
-                "seconds": round(output.seconds, 3),
-            }
-        )
+        cli.out.event(made)
         return
     became = {
         "next": "Next.js's own server",
@@ -92,6 +96,7 @@ def trace(
         list[str] | None,
         typer.Option("--condition", metavar="NAME", help="With --entry: a condition of package exports. Repeatable."),
     ] = None,
+    to: _TO = None,
     no_cache: _NO_CACHE = False,
 ) -> None:
     """List the files that the server needs at run time, building first where that was not done."""
@@ -104,6 +109,7 @@ def trace(
         )
     else:
         files, chain = running.run(cli, _of_build(cli, why, use_cache=not no_cache), question=_QUESTION, aside=True)
+    _write(traced.document(files), to)
     if why is not None:
         traced.draw_why(cli, files, why, chain)
     elif cli.options.json:
@@ -154,6 +160,12 @@ def package(
         return
     cli.out.done(f"{artifact.name}: {artifact.files:,} files, {format_size(artifact.size)}, in {path}")
     cli.out.next(f"deployd release --artifact {to}" if to is not None else "deployd release")
+
+
+def _write(document: Any, to: Path | None) -> None:
+    if to is not None:
+        to.absolute().parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _traced(output: BuildOutput, *, wish: alone.Wish, report: Report, cancel: threading.Event) -> FileSet:

@@ -72,7 +72,7 @@ def draw_why(cli: Cli, files: FileSet, path: str, chain: Sequence[str]) -> None:
         return
     cli.out.line(clean(path))
     for reason in file.reasons[:_MOST_REASONS]:
-        cli.out.line(f"  {clean(reason)}" if " " in reason else f"  because of {clean(reason)}")
+        cli.out.line(f"  {clean(reason)}")
     if len(file.reasons) > _MOST_REASONS:
         cli.out.line(f"  and {len(file.reasons) - _MOST_REASONS} more")
     if len(chain) > 1:

@@ -23,6 +23,7 @@ from typer.core import TyperCommand, TyperGroup
 from deployd.cli import names
 from deployd.cli.coercion import lighten
 from deployd.cli.context import Cli, Everywhere
+from deployd.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,8 +215,15 @@ class Noun:
 
 def _help_without_verb(cli: Cli) -> None:
     if cli.context.invoked_subcommand is None:
+        no_help_in_json(cli, cli.context.command_path)
         cli.out.line(cli.context.get_help())
         raise typer.Exit(2)
+
+
+def no_help_in_json(cli: Cli, path: str) -> None:
+    """Only JSON goes to stdout with --json: there, a missing verb is an error like any other."""
+    if cli.options.json:
+        raise UsageError(f"`{path}` needs a command", code="usage", fix=f"see `{path} --help`")
 
 
 def shared_parameters() -> list[inspect.Parameter]:

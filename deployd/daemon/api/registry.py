@@ -13,6 +13,7 @@ from deployd.daemon.api.shapes import App, AppBody, HostBody, HostId
 from deployd.daemon.wiring import Daemon
 from deployd.domain.host import Host
 from deployd.domain.ids import AppName, HostName
+from deployd.domain.repository import holds_secret, told
 from deployd.errors import UsageError
 
 router = APIRouter(prefix="/v1", tags=["apps and hosts"])
@@ -37,6 +38,12 @@ def put_app(app: App, body: AppBody, request: Request, caller: Admin, daemon: Th
             f"{body.subdir!r} is no folder inside the repository",
             code="name-invalid",
             fix="give it from the top: apps/web",
+        )
+    if holds_secret(body.repository):
+        raise UsageError(
+            f"a password or token stands in the address {told(body.repository)}",
+            code="repository-has-secret",
+            fix="leave it out of the address, and give it to git's credential helper, or use an SSH deploy key",
         )
     if not caller.local and not _URL.match(body.repository):
         raise UsageError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployd import process
+from deployd.domain.repository import holds_secret, told
 from deployd.errors import SourceError
 
 if TYPE_CHECKING:
@@ -80,7 +81,13 @@ def is_local(repository: str) -> bool:
 
 
 def checked_repository(repository: str) -> str:
-    """A repository's URL, or absolute path; raises SourceError."""
+    """A repository's URL, or absolute path; raises SourceError, also for one that holds a password: argv is public."""
+    if holds_secret(repository):
+        raise SourceError(
+            f"a password or token stands in the address {told(repository)}",
+            code="repository-has-secret",
+            fix="leave it out of the address, and give it to git's credential helper, or use an SSH deploy key",
+        )
     if _URL.fullmatch(repository):
         return repository
     if repository.startswith("-") or not Path(repository).is_dir():

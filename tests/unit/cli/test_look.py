@@ -140,7 +140,7 @@ def test_config_says_where_each_value_comes_from(deployd, app, monkeypatch, tmp_
 
     values = {one["key"]: (one["value"], one["origin"]) for one in found["values"]}
     settings = {one["key"]: (one["value"], one["origin"]) for one in found["settings"]}
-    assert values["hosts"] == ('["web1", "web2"]', "[environments.production]")
+    assert values["hosts"] == (["web1", "web2"], "[environments.production]")
     assert settings["timeout"] == ("300.0", str(file))
     assert settings["who"] == ("ci", "DEPLOYD_WHO")
     assert settings["state_dir"] == (str(tmp_path), "--state-dir")

@@ -113,7 +113,7 @@ def test_trace_for_people(deployd, stages):
     ]
     assert "left out: .env" in done.err
     assert deployd("trace", "--tree").out.splitlines()[:2] == ["   2.0 kB  a/  2", "   2.0 kB    b/  1"]
-    assert "because of standalone" in deployd("trace", "--why", "server.js").out
+    assert deployd("trace", "--why", "server.js").out.splitlines() == ["server.js", "  standalone"]
     assert deployd("trace", "--why", "gone.js").exit == 2
 
 

@@ -208,6 +208,15 @@ def test_a_folder_of_the_daemons_machine_is_no_repository_for_a_token(frame):
     assert answer.status_code == 422
 
 
+def test_an_address_that_holds_a_password_is_not_kept(frame):
+    body = {"repository": "https://ada:s3cret@git.example/shop.git"}
+    for door in (lambda: frame.local.put("/v1/apps/shop", json=body),
+                 lambda: frame.client.put("/v1/apps/shop", json=body, headers=frame.token("admin"))):  # fmt: skip
+        answer = door()
+        assert (answer.status_code, answer.json()["title"]) == (422, "repository-has-secret")
+        assert "s3cret" not in answer.text
+
+
 def test_the_page_of_the_api_loads_nothing_from_elsewhere(frame):
     page = frame.client.get("/docs")
     assert page.status_code == 200

@@ -1,0 +1,130 @@
+"""Odd surroundings: closed streams, full disks, folders that cannot be made, addresses and values that hold secrets."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from deployd.cli import main, stages
+from deployd.domain import repository
+from deployd.errors import ConfigError, SourceError
+from deployd.paths import StatePaths
+from deployd.stages.source import git
+
+PROGRAM = "from deployd.cli.main import main; main()"
+
+
+def in_shell(text, *argv):
+    """Run `deployd ARGV` in sh, where `text` says what becomes of the streams."""
+    return subprocess.run(
+        ["sh", "-c", f'program=$1; shift; exec "{sys.executable}" -c "$program" "$@" {text}', "sh", PROGRAM, *argv],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_reason_to_fail(closed):
+    done = in_shell(closed, "docs", "probe")
+
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_under_stdout_is_told_as_such():
+    done = in_shell(">/dev/full", "docs", "probe", "--json")
+
+    error = json.loads(done.stderr)["error"]
+    assert (done.returncode, error["code"]) == (1, "machine-refused")
+    assert "No space left" in error["what"]
+    assert "df -h" in error["fix"]
+
+
+def test_a_folder_that_may_not_be_written_is_told_with_its_name(deployd, app, client):
+    client.fail = PermissionError(13, "Permission denied", "/srv/app/deployd.toml")
+    done = deployd("status", "--json")
+
+    assert json.loads(done.err)["error"]["what"] == "this machine refused: /srv/app/deployd.toml: Permission denied"
+
+
+def test_a_state_folder_that_cannot_be_made_is_a_wrong_setting(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError) as caught:
+        StatePaths(tmp_path / "file" / "state").make()
+
+    assert caught.value.code == "state-dir-unusable"
+    assert str(tmp_path / "file" / "state") in caught.value.what
+
+
+def test_without_a_verb_json_stays_json(deployd, app):
+    for argv in (("--json",), ("host", "--json"), ("--json", "mark")):
+        done = deployd(*argv)
+        assert (done.exit, done.out) == (2, "")
+        assert json.loads(done.err)["error"]["code"] == "usage"
+
+
+def test_the_app_file_is_for_the_repository_and_not_for_one_user(deployd, app):
+    (app / "deployd.toml").unlink()
+    assert deployd("init").exit == 0
+    assert stat.S_IMODE((app / "deployd.toml").stat().st_mode) == 0o644
+
+
+def test_config_gives_values_and_not_their_toml(deployd, app):
+    values = {item["key"]: item["value"] for item in json.loads(deployd("config", "--json").out)["values"]}
+
+    assert (values["name"], values["hosts"], values["run.instances"]) == ("shop", ["web1", "web2"], 1)
+    assert values["approval"] is False
+    assert values["run.memory"] is None
+
+
+def test_a_value_that_is_no_text_is_refused(deployd, app, client):
+    done = deployd("env", "set", "A=\udcff", "--plain", "--json")
+
+    assert (done.exit, json.loads(done.err)["error"]["code"]) == (2, "value-invalid")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://ada:s3cret@git.example/shop.git",
+        "https://ada:s3c@ret@git.example/shop.git",
+        "ssh://git:s3cret@git.example/shop.git",
+        "https://ghp_s3cret0123456789@github.com/a/b",
+        "https://github_pat_s3cret0123456789@github.com/a/b",
+        "https://glpat-s3cret0123@gitlab.com/a/b",
+    ],
+)
+def test_an_address_with_a_password_is_refused_without_telling_it(address):
+    assert repository.holds_secret(address)
+    with pytest.raises(SourceError) as caught:
+        git.checked_repository(address)
+
+    assert caught.value.code == "repository-has-secret"
+    assert "s3c" not in str(caught.value.fields())
+    assert "://g" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://git.example/a:b@c.git", "https://ada@bitbucket.org/a/b", "git@git.example:a/b", "ssh://git@h:22/a"],
+)
+def test_other_addresses_are_as_they_are(address):
+    assert not repository.holds_secret(address)
+    assert repository.told(address) == address
+    assert git.checked_repository(address) == address
+
+
+def test_errors_of_this_machine_are_no_bugs_and_others_are():
+    told = main._translated(OSError(28, "No space left on device", "/x"), ["release"], verbose=False)
+    assert told.code == "machine-refused"
+    assert main._translated(FileNotFoundError(2, "No such file", "/x"), [], verbose=False).code == "internal"
+
+
+def test_what_the_stages_print_can_be_a_file(tmp_path):
+    stages._write({"files": ["ü"]}, tmp_path / "a" / "trace.json")
+    assert json.loads((tmp_path / "a" / "trace.json").read_text(encoding="utf-8")) == {"files": ["ü"]}
