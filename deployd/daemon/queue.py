@@ -42,7 +42,8 @@ LONGEST = 7200.0
 """Seconds that a rollout may take when neither it nor the settings say how long."""
 _APART = 0.05  # seconds between two looks in a burst
 _BURST = 2.0  # seconds that a burst of deliveries may keep the dispatcher from looking
-_RESOLVING = 4
+_RESOLVING = 12
+_OF_ONE = 4  # of them of one repository: one that does not answer holds up no push to another
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class Dispatcher:
         self._settings = settings
         self._lock = threading.Lock()
         self._running: dict[RolloutId, Running] = {}
-        self._resolving: dict[RolloutId, threading.Event] = {}
+        self._resolving: dict[RolloutId, tuple[str | None, threading.Event]] = {}  # with the repository
         self._seen: dict[RolloutId, float] = {}  # pushes to be resolved, and since when we know of them
         self._fetches = Fetches()
         self._woken = threading.Event()
@@ -153,15 +154,21 @@ class Dispatcher:
 
     def _look(self) -> None:
         taken: set[Place] = set()
+        repositories: dict[AppName, str] = {}
         waiting = self._store.queue.waiting()
-        for gone in set(self._seen) - {queued.id for queued in waiting}:
+        still = {queued.id for queued in waiting}
+        for gone in set(self._seen) - still:
             self._seen.pop(gone, None)  # replaced by a newer push
+        with self._lock:
+            for gone in set(self._resolving) - still:  # nobody wants to know any more: its fetch may take minutes
+                self._resolving[gone][1].set()
         for queued in waiting:
             if self._stopping.is_set():
                 return
             if not queued.ask.environment:
                 self._seen.setdefault(queued.id, time.monotonic())
-                self._resolve(queued)
+                repositories = repositories or {one.name: one.repository for one in self._store.apps.all()}
+                self._resolve(queued, repositories.get(queued.ask.app))
                 continue
             place = (queued.ask.app, queued.ask.environment)
             reason = self._why_not(queued, place, taken)
@@ -204,12 +211,13 @@ class Dispatcher:
                 return None
         return f"pinned by {pin.who}: `deployd unpin` lets it go on"
 
-    def _resolve(self, queued: QueuedAsk) -> None:
+    def _resolve(self, queued: QueuedAsk, repository: str | None) -> None:
         """Find the environments of a push's branch, in a thread: a fetch takes a while."""
         with self._lock:
-            if queued.id in self._resolving or len(self._resolving) >= _RESOLVING:
+            of_it = sum(other == repository for other, _ in self._resolving.values())
+            if queued.id in self._resolving or len(self._resolving) >= _RESOLVING or of_it >= _OF_ONE:
                 return
-            cancel = self._resolving[queued.id] = threading.Event()
+            _, cancel = self._resolving[queued.id] = (repository, threading.Event())
         threading.Thread(target=self._find_places, args=(queued, cancel), daemon=True, name="resolve").start()
 
     def _find_places(self, queued: QueuedAsk, cancel: threading.Event) -> None:
@@ -219,6 +227,8 @@ class Dispatcher:
             places, reason = resolving.places_of(
                 ask, store=store, paths=self._workshop.paths, cancel=cancel, fetches=self._fetches, asked=seen
             )
+            if cancel.is_set():
+                return  # it was replaced or cancelled meanwhile, and has its end
             for number, place in enumerate(places):
                 if number == 0:
                     store.queue.place(queued.id, place.environment, place)
@@ -228,7 +238,8 @@ class Dispatcher:
                 store.queue.finish(queued.id, outcome="ignored", reason=reason, only="waiting")
                 self._tell_end(queued.id, "ignored")
         except DeploydError as error:
-            self._fail(queued, error)
+            if not cancel.is_set():
+                self._fail(queued, error)
         except Exception as error:  # noqa: BLE001 - an ask is never left without an end
             self._fail(queued, _internal(error))
         finally:

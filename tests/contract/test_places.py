@@ -14,6 +14,7 @@ from deployd.daemon import previews, resolving
 from deployd.daemon.fetching import Fetches
 from deployd.domain.ask import Ask
 from deployd.domain.ids import AppName, EnvironmentName
+from deployd.domain.release import ReleaseState
 from deployd.paths import StatePaths
 from deployd.store import Store
 from tests.contract.test_store import provenance_of, release_of
@@ -74,8 +75,9 @@ class Repository:
         self.write(path, message + path)
         return self.commit(message)
 
-    def released(self, commit: str, environment: str = "production") -> None:
-        kept = replace(release_of(1), app=SHOP, environment=EnvironmentName(environment), commit=commit)
+    def released(self, commit: str, environment: str = "production", **changes: Any) -> None:
+        changes = {"state": ReleaseState.LIVE, **changes}
+        kept = replace(release_of(1), app=SHOP, environment=EnvironmentName(environment), commit=commit, **changes)
         self.store.releases.add(kept, provenance=provenance_of(kept))
 
     def places(self, **changes: Any) -> tuple[list[tuple[str, str]], str]:
@@ -169,6 +171,17 @@ def test_a_change_whose_push_was_lost_or_replaced_is_not_forgotten(repository):
     repository.change("apps/shop/page.tsx")
     head = repository.change("docs/x.txt")  # this push alone would not matter
     assert repository.places(commit=head)[0] == [("production", head)]
+
+
+def test_a_change_whose_release_failed_is_not_forgotten(repository):
+    repository.released(repository.first)
+    failed = repository.change("apps/shop/page.tsx")
+    repository.released(failed, id=release_of(2).id, created=release_of(2).created, state=ReleaseState.FAILED)
+    assert repository.places(commit=failed)[0] == [("production", failed)]  # sent again by a person, on the forge
+    head = repository.change("docs/x.txt")
+    assert repository.places(commit=head)[0] == [("production", head)]
+    repository.git("revert", "--no-edit", failed)
+    assert repository.places(commit=repository.git("rev-parse", "HEAD"))[0] == []
 
 
 def test_a_message_can_ask_for_no_release(repository):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployd import appfile
 from deployd.daemon.hooks import filters
+from deployd.domain.release import ReleaseState
 
 if TYPE_CHECKING:
     from deployd.appfile import AppEnvironment, AppFile
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from deployd.store import Store
 
 FILE = "deployd.toml"
+_LOOKED_AT = 50  # releases
+_NEVER_CAME = frozenset({ReleaseState.NEW, ReleaseState.FAILED})
 
 
 def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> tuple[tuple[Ask, ...], str]:
@@ -62,23 +65,29 @@ def _being_released(place: Ask, store: Store) -> str | None:
 
 
 def _unchanged(place: Ask, here: AppEnvironment, *, app: RegisteredApp, history: History, store: Store) -> str | None:
-    """Why a release would bring nothing new; compared with the newest release, so that no lost push is missed."""
-    newest = next(iter(store.releases.of(place.app, place.environment, limit=1)), None)
-    if newest is None or newest.commit is None or newest.dirty:
+    """Why a release would bring nothing new; compared with the newest release that came to its hosts, so that neither
+    a lost push nor one whose release failed is missed.
+    """
+    known = store.releases.of(place.app, place.environment, limit=_LOOKED_AT)
+    if known and known[0].commit == place.commit and known[0].commit is not None and not known[0].dirty:
+        newest = known[0]
+        return (
+            None if newest.state == ReleaseState.FAILED else f"{place.commit[:10]} was released already, as {newest.id}"
+        )
+    came = next((one for one in known if one.state not in _NEVER_CAME), None)
+    if came is None or came.commit is None or came.dirty:
         return None
-    if newest.commit == place.commit:
-        return None if newest.state == "failed" else f"{newest.commit[:10]} was released already, as {newest.id}"
-    changed = _changed(place, newest, history)
+    changed = _changed(place, came, history)
     if changed is None or (place.details or {}).get("tag"):
         return None
     used = history.used_folders(place.commit or "", app.subdir)
     if filters.concerns(changed, subdir=app.subdir, used=used, push=here.options.push):
         return None
-    return f"nothing of {app.subdir or 'the app'} changed since {newest.id}"
+    return f"nothing of {app.subdir or 'the app'} changed since {came.id}"
 
 
-def _changed(place: Ask, newest: Release, history: History) -> tuple[str, ...] | None:
-    found = history.changed(newest.commit or "", place.commit or "")
+def _changed(place: Ask, came: Release, history: History) -> tuple[str, ...] | None:
+    found = history.changed(came.commit or "", place.commit or "")
     if found is None:  # what was released is no longer in the repository: only the payload can tell
         listed = (place.details or {}).get("files")
         return tuple(listed) if listed else None
