@@ -69,11 +69,10 @@ def _unchanged(place: Ask, here: AppEnvironment, *, app: RegisteredApp, history:
     a lost push nor one whose release failed is missed.
     """
     known = store.releases.of(place.app, place.environment, limit=_LOOKED_AT)
-    if known and known[0].commit == place.commit and known[0].commit is not None and not known[0].dirty:
-        newest = known[0]
-        return (
-            None if newest.state == ReleaseState.FAILED else f"{place.commit[:10]} was released already, as {newest.id}"
-        )
+    newest = known[0] if known else None
+    if newest is not None and newest.commit is not None and newest.commit == place.commit and not newest.dirty:
+        failed = newest.state == ReleaseState.FAILED
+        return None if failed else f"{newest.commit[:10]} was released already, as {newest.id}"
     came = next((one for one in known if one.state not in _NEVER_CAME), None)
     if came is None or came.commit is None or came.dirty:
         return None
