@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from deployd.errors import DeploydError
+from deployd.errors import DatabaseError, DeploydError
 from deployd.store import tables
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection whose reads all see one moment."""
-        with self._open().connect() as connection, connection.begin():
+        with self._told(), self._open().connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -51,6 +51,7 @@ class Database:
         """A connection that holds the write lock until its end; an exception undoes all of it."""
         engine = self._open()
         with (
+            self._told(),
             self._writing,
             engine.connect().execution_options(deployd_writes=True) as connection,
             connection.begin(),
@@ -72,6 +73,16 @@ class Database:
             if self._engine:
                 self._engine.dispose()
             self._engine = None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the file itself, as people are told; those of a statement stay what they are."""
+        try:
+            yield
+        except sa.exc.DatabaseError as error:
+            if type(error) not in {sa.exc.DatabaseError, sa.exc.OperationalError}:
+                raise
+            raise _explained(self.file, error.orig or error) from error
 
     def _open(self) -> sa.Engine:
         with self._lock:
@@ -125,11 +136,21 @@ def _make_ready(file: Path) -> None:
         elif found != tables.REVISION:
             _migrate(file, found)
     except sqlite3.DatabaseError as error:
-        raise DeploydError(
-            f"{file} cannot be used: {error}",
-            code="store-damaged",
-            fix="see whether the disk is full or the file belongs to another user; else put a backup in its place",
-        ) from error
+        raise _explained(file, error) from error
+
+
+def _explained(file: Path, error: BaseException) -> DatabaseError:
+    if "locked" in str(error):
+        return DatabaseError(
+            f"another process has held {file} for {_BUSY_MS // 1000} s",
+            code="store-locked",
+            fix=f"see which one (`fuser {file}`), and run the command again",
+        )
+    return DatabaseError(
+        f"{file} cannot be used: {error}",
+        code="store-damaged",
+        fix="see whether the disk is full or the file belongs to another user; else put a backup in its place",
+    )
 
 
 def _create(file: Path) -> None:

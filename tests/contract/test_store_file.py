@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 import sqlalchemy as sa
 
-from deployd.errors import DeploydError
+from deployd.errors import DatabaseError, DeploydError
 from deployd.paths import StatePaths
 from deployd.store import Store, migrate, tables
 from deployd.store.database import connect, revision
@@ -89,6 +89,32 @@ def test_a_file_that_is_no_database_is_told(paths):
     with pytest.raises(DeploydError) as caught:
         Store(paths).hosts.all()
     assert caught.value.code == "store-damaged"
+
+
+def test_a_file_that_breaks_later_is_told_too(store):
+    store.hosts.all()
+    store.close()
+    with store.database.file.open("r+b") as file:  # all but the first page, which says what the file is
+        file.seek(4096)
+        file.write(b"x" * (store.database.file.stat().st_size - 4096))
+
+    for use in (store.hosts.all, lambda: store.pins.put("shop", "production", release=None, who="ada")):
+        with pytest.raises(DatabaseError) as caught:
+            use()
+        assert caught.value.code == "store-damaged"
+        assert str(store.database.file) in caught.value.what
+        assert "SELECT" not in caught.value.what
+
+
+def test_a_file_that_another_process_holds_is_told(store, monkeypatch):
+    monkeypatch.setattr("deployd.store.database._BUSY_MS", 50)
+    store.hosts.all()
+    with closing(sqlite3.connect(store.database.file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        store.close()
+        with pytest.raises(DatabaseError) as caught:
+            store.pins.put("shop", "production", release=None, who="ada")
+    assert caught.value.code == "store-locked"
 
 
 def test_a_rolled_back_write_leaves_nothing_not_even_a_table(store):
