@@ -220,7 +220,7 @@ ROLLOUT = Section(
     name="rollout",
     type=options.Waves,
     part="waves",
-    help="In which order the hosts are flipped, once the release is prepared on all of them.",
+    help="What happens once before a release starts, and in which order the hosts are flipped when all are prepared.",
     keys=(
         Key(
             name="strategy",
@@ -239,6 +239,14 @@ ROLLOUT = Section(
 )
 RUN = Section(
     name="run",
+        Key(
+            name="before",
+            kind=TEXT,
+            example='"prisma migrate deploy"',
+            help="What runs once, on the first host, before the new release starts anywhere; "
+            "if it fails, what is live stays live.",
+        ),
+        Key(name="before_timeout", kind=DURATION, example='"10m"', help="How long that may take."),
     type=options.Run,
     part="run",
     help="How the server runs on each host.",

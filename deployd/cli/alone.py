@@ -108,6 +108,7 @@ def built(wish: Wish, *, report: Report, cancel: threading.Event) -> BuildOutput
             environment=wish.environment,
             variables=clear,
             trace_root=wish.options.trace.root,
+            before=wish.options.waves.before,
         )
         kept = _kept(wish)
         if kept and wish.use_cache and kept.plan.build_id == plan.build_id:

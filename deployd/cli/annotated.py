@@ -63,15 +63,20 @@ def app_text(
     framework: str | None = None,
     health: str | None = None,
     answers: Sequence[int] | None = None,
+    before: str | None = None,
 ) -> str:
-    """A whole `deployd.toml` of an app; `health` is the page that the probe is to ask for, `answers` what counts."""
+    """A whole `deployd.toml` of an app; `health` is the page that the probe is to ask for, `answers` what counts.
+
+    `before` is the command that runs once before a release starts.
+    """
     probe = {"path": appkinds.URL_PATH.write(health)} if health else {}
     probe |= {"status": appkinds.STATUSES.write(tuple(answers))} if answers else {}
+    given = {"probe": probe, "rollout": {"before": appkinds.TEXT.write(before)} if before else {}}
     head = comment(_APP_HEAD) + (f"\n# Made with {framework}." if framework else "")
     parts = [
         head,
         key_lines(appkeys.NAME, None, value=appkeys.NAME.kind.write(name)),
-        *(section_text(section, values=probe if section is appkeys.PROBE else None) for section in appkeys.SECTIONS),
+        *(section_text(section, values=given.get(section.name)) for section in appkeys.SECTIONS),
         environment_text(name=environment, branch=branch, hosts=hosts),
     ]
     return "\n\n".join(parts) + "\n"

@@ -61,6 +61,7 @@ def init(
         framework=found,
         health=probe.path if probe else None,
         answers=probe.status if probe else None,
+        before=known.before,
     )
     appfile.parse(text)
     path.write_text(text, encoding="utf-8")

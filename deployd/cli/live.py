@@ -200,7 +200,7 @@ class LiveView(View):
         if event in {Event.STAGE_STARTED, Event.STAGE_FINISHED}:
             self._stage(str(fields.get("stage") or ""), fields, ended=event is Event.STAGE_FINISHED)
             return
-        if event is Event.BUILD_OUTPUT:
+        if event in {Event.BUILD_OUTPUT, Event.COMMAND_OUTPUT}:
             self._tail.append(clean(str(fields.get("line", ""))))
             return
         if event is Event.ROLLOUT_STARTED:
@@ -259,15 +259,16 @@ class LiveView(View):
                 hosts.add_row(*self._host_cells(row))
             if self._stages:
                 parts.append(Padding(stages, (0, 0, 0, 2)))
-            if self._building():
+            if any(map(self._tells, ("build", "before"))):
                 parts += [Text(f"    │ {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in self._tail]
             if self._hosts:
                 parts.append(Padding(hosts, (0, 0, 0, 2)))
             parts += [Text(f"! {warning}", style="yellow") for warning in self._warnings]
             return Group(*parts)
 
-    def _building(self) -> bool:
-        stage = self._stages.get("build")
+    def _tells(self, name: str) -> bool:
+        """Whether what a stage's own program writes is shown."""
+        stage = self._stages.get(name)
         return stage is not None and (stage.seconds is None or stage.failed)
 
     @staticmethod

@@ -274,6 +274,7 @@ _TELLERS: dict[Event, Callable[[Fields], Sentence | None]] = {
     Event.HOST_COMPARED: _compared,
     Event.BYTES_SENT: _sent,
     Event.RELEASE_SEALED: _sealed,
+    Event.COMMAND_OUTPUT: lambda fields: Sentence(about=_host(fields), text=_text(fields.get("line")) or ""),
     Event.RELEASE_STARTED: _plain("", "started", tone="going", detail=True),
     Event.PROBE_ANSWERED: _answered,
     Event.RELEASE_PREPARED: _plain("", "prepared", tone="going"),

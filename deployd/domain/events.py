@@ -28,6 +28,7 @@ class Event(StrEnum):
     RELEASE_SEALED = "release_sealed"
     RELEASE_STARTED = "release_started"
     PROBE_ANSWERED = "probe_answered"
+    COMMAND_OUTPUT = "command_output"
     RELEASE_PREPARED = "release_prepared"
     RELEASE_FLIPPED = "release_flipped"
     RELEASE_FLIPPED_BACK = "release_flipped_back"

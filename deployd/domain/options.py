@@ -66,11 +66,17 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waves:
-    """In which order hosts are flipped. `batch` is hosts a wave; `pause` is the wait between waves."""
+    """In which order hosts are flipped. `batch` is hosts a wave; `pause` is the wait between waves.
+
+    `before` is a command line that runs once on the first host before the release starts anywhere, for at most
+    `before_timeout` seconds; None runs nothing.
+    """
 
     strategy: Literal["all", "batch", "canary"] = "all"
     batch: int = 1
     pause: float = 5.0
+    before: str | None = None
+    before_timeout: float = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,7 @@ class BuildPlan:
     "" then. `output` and `entry` are what deployd.toml says, relative to the app's folder. `trace_root` is the absolute
     folder that traced files are taken from (the lock file's folder: a workspace's root); "" means the app's folder.
     `cpu` is the hosts' where it is not this machine's: their optional packages are installed and travel too.
+    `before` is the command line that runs once on a host before the release does; what it needs travels.
     """
 
     framework: str
@@ -71,6 +72,7 @@ class BuildPlan:
     trace_root: str = ""
     cpu: str = ""
 
+    before: str = ""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOutput:

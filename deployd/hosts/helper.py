@@ -325,12 +325,15 @@ class Helper:
         stdout: BinaryIO,
         stderr: BinaryIO,
         cancel: threading.Event | None = None,
+        release: ReleaseId | None = None,
+        limit: float | None = None,
     ) -> int:
-        """Run a command in the current release's environment, as the app's user; returns its exit code.
+        """Run a command in the environment of the current release (or of `release`), as the app's user.
 
-        Raises HostError when the host refuses to run it.
+        Returns its exit code. With `limit` (seconds) the host ends it then, and when nobody reads any more. Raises
+        HostError when the host refuses to run it.
         """
-        stream = self.transport.open(verbs.execute(app, environment, argv))
+        stream = self.transport.open(verbs.execute(app, environment, argv, release=release, limit=limit))
         try:
             if stdin is None:
                 stream.end_input()

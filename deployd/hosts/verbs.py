@@ -158,9 +158,24 @@ def logs(
     )
 
 
-def execute(app: AppName, environment: EnvironmentName, argv: Sequence[str]) -> Argv:
-    """Run a command in the current release's environment."""
-    return ("exec", app, environment, "--", *argv)
+def execute(
+    app: AppName,
+    environment: EnvironmentName,
+    argv: Sequence[str],
+    *,
+    release: ReleaseId | None = None,
+    limit: float | None = None,
+) -> Argv:
+    """Run a command in a release's environment, the current one's if none is named, for `limit` seconds at most."""
+    return (
+        "exec",
+        app,
+        environment,
+        *(("--release", release) if release else ()),
+        *(("--limit", f"{limit:g}") if limit else ()),
+        "--",
+        *argv,
+    )
 
 
 def remove_app(app: AppName, environment: EnvironmentName) -> Argv:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deployd.errors import DeploydError, HostError, NotFoundError
-from deployd.rollouts import closing, finishing, fleet, wayback
+from deployd.rollouts import beforehand, closing, finishing, fleet, wayback
 from deployd.rollouts.golive import go_live
 from deployd.rollouts.steps import Step
 from deployd.rollouts.turnback import describe, turn_back
@@ -32,6 +32,8 @@ def activate(run: Runner, rollout: Rollout) -> Json:
         found = fleet.previous_of(run.step(Step.CHOOSE, look, rollout))
         if all(release == made for release in found.values()):
             return closing.close(run, rollout, "live", release=made, previous=found)
+        if beforehand.is_wanted(rollout):
+            run.step(Step.BEFORE, beforehand.run, rollout, made)
         run.step(Step.PREPARE, fleet.prepare, rollout, made, options.run, options.probe)
         if wayback.is_wanted(rollout):
             run.step(Step.ARM, wayback.arm, rollout, found)

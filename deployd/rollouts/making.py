@@ -47,6 +47,7 @@ def build(rollout: Rollout, checked_out: Json, fleet_kind: Json) -> Json:
         variables=clear,
         trace_root=rollout.options.trace.root,
         cpu=fleet_kind["cpu"],
+        before=rollout.options.waves.before,
     )
     rollout.report(
         Event.BUILD_PLANNED,

@@ -46,8 +46,9 @@ class PlanFacts:
 def plan(facts: PlanFacts, wish: ReleaseWish) -> Plan:
     """The actions of a release, in order."""
     actions = [*_making(facts, wish)]
-    for name in wish.hosts:
-        actions += _preparing(name, facts, facts.hosts[name])
+    for number, name in enumerate(wish.hosts):
+        first = number == 0 and (wish.activate or wish.environment == "preview") and wish.options.approval.mode == "off"
+        actions += _preparing(name, facts, facts.hosts[name], before=wish.options.waves.before if first else None)
     if wish.activate:
         actions += _going_live(facts, wish)
     else:
@@ -96,7 +97,7 @@ def _verifying(wish: ReleaseWish) -> list[Action]:
     ]
 
 
-def _preparing(name: HostName, facts: PlanFacts, host: HostFacts) -> list[Action]:
+def _preparing(name: HostName, facts: PlanFacts, host: HostFacts, *, before: str | None) -> list[Action]:
     if host.error:
         return [_on(name, "check", "end with an error, nothing changed", host.error)]
     actions = []
@@ -105,6 +106,8 @@ def _preparing(name: HostName, facts: PlanFacts, host: HostFacts) -> list[Action
     actions.append(_on(name, "ship", "send the files that it lacks, and seal the release", "only these travel"))
     names = {"units": "write the app's units", "site": "write the app's site for the web server"}
     actions += [_on(name, "prepare", names.get(one, one), "they differ from deployd.toml") for one in host.changes]
+    if before:
+        actions.append(_on(name, "before", f"run `{before}` in the new release", "rollout.before, once, on this host"))
     actions.append(_on(name, "prepare", "start the release and probe it", "before anything is flipped"))
     return actions
 

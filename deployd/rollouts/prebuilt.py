@@ -40,6 +40,7 @@ def take(rollout: Rollout, folder: str) -> Taken:
         environment=rollout.environment,
         variables={},
         trace_root=rollout.options.trace.root,
+        before=rollout.options.waves.before,
     )
     rollout.report(
         Event.BUILD_PLANNED,

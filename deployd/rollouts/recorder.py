@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from deployd.domain.secret import Secret
     from deployd.store import Store
 
-_NOT_KEPT = frozenset({Event.BUILD_OUTPUT, Event.BYTES_SENT, Event.LOG_LINE})
+_NOT_KEPT = frozenset({Event.BUILD_OUTPUT, Event.COMMAND_OUTPUT, Event.BYTES_SENT, Event.LOG_LINE})
 _SHORTEST = 6  # a shorter secret is in too many innocent words
 _BLOT = "***"
 _APART = 100_000

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.ids import ReleaseId
 from deployd.errors import DeploydError
-from deployd.rollouts import checkout, closing, consent, finishing, fleet, making, shipping, verifying, wayback
+from deployd.rollouts import (
+    beforehand,
+    checkout,
+    closing,
+    consent,
+    finishing,
+    fleet,
+    making,
+    shipping,
+    verifying,
+    wayback,
+)
 from deployd.rollouts.golive import go_live
 from deployd.rollouts.steps import Step
 from deployd.rollouts.turnback import turn_back
@@ -45,6 +56,8 @@ def release(run: Runner, rollout: Rollout) -> Json:
             run.step(Step.VERIFY, verifying.verify, rollout, artifact, built, fleet_kind)
         previous = fleet.previous_of(run.step(Step.INTENT, fleet.intent, rollout))
         run.step(Step.SHIP, shipping.ship_to_all, rollout, artifact)
+        if beforehand.is_wanted(rollout):
+            run.step(Step.BEFORE, beforehand.run, rollout, made)
         run.step(Step.PREPARE, fleet.prepare, rollout, made, options.run, options.probe)
         if isinstance(wish, ReleaseWish | PromoteWish) and not wish.activate:
             run.sure(Step.RECORD, finishing.record_prepared, rollout, made)

@@ -28,6 +28,7 @@ class Step(StrEnum):
     CHOOSE = "choose"
     INTENT = "intent"
     SHIP = "ship"
+    BEFORE = "before"
     PREPARE = "prepare"
     ARM = "arm"
     PAUSE = "pause"
@@ -55,6 +56,7 @@ _STATES = {
     Step.CHOOSE: State.PREPARING,
     Step.INTENT: State.PREPARING,
     Step.SHIP: State.PREPARING,
+    Step.BEFORE: State.PREPARING,
     Step.PREPARE: State.PREPARING,
     Step.ARM: State.PREPARING,
     Step.PAUSE: State.FLIPPING,

@@ -250,6 +250,28 @@ def test_the_next_release_settles_a_killed_one(released, point):
     fleet.assert_complete()
 
 
+@pytest.mark.parametrize("point", steps.checkpoints((steps.Step.BEFORE,)))
+def test_a_release_killed_around_its_command_is_resumed_to_live(released, point):
+    fleet, _old = released
+    code, _ = fleet.run("release", "--commit", "two", "--before", "migrate", fault=f"{point}=kill")
+    assert code == KILLED
+    assert "start" not in last_release_calls(fleet)
+
+    assert fleet.run("resume")[0] == 0
+
+    fleet.assert_one_live(release_of(fleet))
+    fleet.assert_settled()
+    ran = last_release_calls(fleet).count("exec")
+    assert ran == (2 if point == "done:before" else 1)
+
+
+def last_release_calls(fleet: Fleet) -> list[str]:
+    """The verbs that the first host was asked for the newest release."""
+    release = release_of(fleet)
+    lines = (fleet.hosts / "web1" / "calls").read_text().splitlines()
+    return [line.split()[0] for line in lines if f" {release}" in line]
+
+
 @pytest.mark.parametrize("point", steps.checkpoints(steps.ROLLBACK))
 def test_a_killed_rollback_is_resumed(twice, point):
     fleet, first, _second = twice

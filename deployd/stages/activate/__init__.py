@@ -5,7 +5,8 @@ flip_back, probe_web, drain, discard) returns an outcome for each host instead: 
 """
 
 from deployd.stages.activate.after import discard, drain, probe_web
+from deployd.stages.activate.beforehand import run_before
 from deployd.stages.activate.flipping import flip, flip_back, spread
 from deployd.stages.activate.preparing import Prepared, prepare
 
-__all__ = ["Prepared", "discard", "drain", "flip", "flip_back", "prepare", "probe_web", "spread"]
+__all__ = ["Prepared", "discard", "drain", "flip", "flip_back", "prepare", "probe_web", "run_before", "spread"]

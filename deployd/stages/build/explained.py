@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from deployd.errors import BuildError
 from deployd.stages.build import (
     commands,
+    firsts,
     framework,
     manifest,
     nextoutput,
@@ -57,13 +58,17 @@ _ENV_FILES = (".env", ".env.production", ".env.local", ".env.production.local")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """`name` is the app's kind for people. `found` are (what, text); `assumed` and `problems` are sentences."""
+    """`name` is the app's kind for people. `found` are (what, text); `assumed` and `problems` are sentences.
+
+    `before` is what the start script runs first to bring a database up to date, for rollout.before.
+    """
 
     name: str | None
     found: tuple[tuple[str, str], ...] = ()
     assumed: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     probe: Probed | None = None
+    before: str | None = None
 
 
 def explain(app_dir: Path, *, root: Path) -> Explained:
@@ -88,6 +93,7 @@ def explain(app_dir: Path, *, root: Path) -> Explained:
         assumed=tuple(_assumed(detected, probe, app_dir=app_dir)),
         problems=tuple(problems),
         probe=probe,
+        before=firsts.to_run(detected.package) if detected.framework != "static" else None,
     )
 
 
@@ -125,6 +131,9 @@ def _found(
     if detected.framework != "static" or command:
         wished, where = planning.wished_node(app_dir, root=root, package=detected.package)
         yield "Node.js", f"{wished}, as {where} says" if wished else f"{nodeversions.DEFAULT}, deployd's default"
+    before = firsts.to_run(detected.package)
+    if before and detected.framework != "static":
+        yield "before", f"{before}, once for each release, as the start script says"
     yield "probe", f"{probe.path or '/'} ({'any answer below 500 counts' if probe.status else probe.why})"
 
 
@@ -179,8 +188,10 @@ def _assumed(detected: Detected, probe: Probed, *, app_dir: Path) -> Iterator[st
     start = startscript.find(detected.package)
     if start and detected.framework == "node" and framework.maker(detected.package):
         yield f'scripts.{start.script} runs a server; build.framework = "static" serves the built pages alone'
-    if start and start.before and detected.framework != "static":
-        yield f"`{' && '.join(start.before)}`, which scripts.{start.script} runs first, is not run on the servers"
+    runs = firsts.to_run(detected.package) or ""
+    told = [one for one in firsts.of_start(detected.package) if one not in runs]
+    if told and detected.framework != "static":
+        yield f"`{' && '.join(told)}`, which the start script runs first, is not run on the servers"
     for name in _ENV_FILES:
         if (app_dir / name).is_file():
             yield f"{name} does not travel: `deployd env import {name}` keeps its values for the servers"

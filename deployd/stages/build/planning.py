@@ -40,6 +40,7 @@ def plan(
     variables: Mapping[str, str],
     trace_root: str | None = None,
     cpu: str = "",
+    before: str | None = None,
 ) -> BuildPlan:
     """Plan a build; `variables` are the build-time ones, in clear, `trace_root` is trace.root, `cpu` is the hosts'.
 
@@ -73,6 +74,7 @@ def _plan(
     node = _node(options, app_dir=app_dir, root=root, package=found.package)
     install = packages.install(manager, workspace) if manager else ()
     other = cpu if manager and cpu != platforms.own_cpu() and not options.install else ""
+    before: str,
     if manager and other:
         install = platforms.with_cpu(install, name=manager.name, version=manager.version, cpu=other)
     install = ("sh", "-c", options.install) if options.install else install
@@ -103,6 +105,7 @@ def _plan(
         node=node,
         lockfile=str(manager.lockfile) if manager else "",
         lockfile_sha256=manager.lockfile_sha256 if manager else "",
+    inputs |= {"before": before} if before else {}
         build_id=BuildId.parse("b" + digest[:20]),
         environment=environment,
         output=options.output,
@@ -122,6 +125,7 @@ def manager_of(found: framework.Detected, *, app_dir: Path, root: Path) -> packa
         if error.code == "lockfile-missing" and not manifest.needs(found.package):
             return None
         raise
+        before=before,
 
 
 def workspace_of(manager: packages.Manager, found: framework.Detected, *, app_dir: Path) -> workspaces.Workspace | None:

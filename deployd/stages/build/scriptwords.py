@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _BEFORE = {"cross-env", "cross-env-shell", "env", "exec", "dotenv", "dotenvx", "--", "npx", "time", "run", "dumb-init"}
 _VARIABLE = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_SIMPLE = re.compile(r"[\w@%+=:,./$~{}*?-]+")
 _DEEP = 4
 
 
@@ -52,7 +53,7 @@ def _plain(outer: Command, scripts: Mapping[str, str], *, deep: int) -> Iterator
                     variables=tuple((dict(outer.variables) | dict(bare.variables)).items()),
                     folder="" if folder == "." or folder.startswith(("..", "/")) else folder,
                     env_files=(*outer.env_files, *bare.env_files),
-                    before=(*outer.before, *(" ".join(one.words) for one in found)),
+                    before=(*outer.before, *(_text(one.words) for one in found)),
                 )
             )
     for one in reversed(found):
@@ -61,6 +62,11 @@ def _plain(outer: Command, scripts: Mapping[str, str], *, deep: int) -> Iterator
             yield from _plain(replace(one, script=named, words=()), scripts, deep=deep - 1)
         else:
             yield one
+
+
+def _text(words: tuple[str, ...]) -> str:
+    """Words as they are typed: quoted where they must be, and `$PORT` left to the shell."""
+    return " ".join(word if _SIMPLE.fullmatch(word) else shlex.quote(word) for word in words)
 
 
 def _parts(text: str) -> Iterator[list[str]]:

@@ -62,11 +62,6 @@ def _told(start: Start) -> list[str]:
             f"the start script gives Node.js {' '.join([*start.lost, *given])}: deployd starts the server without it; "
             "`deployd env set NODE_OPTIONS` gives options to Node.js"
         )
-    if start.before:
-        told.append(
-            f"the start script runs `{' && '.join(start.before)}` before the server: deployd starts the server alone; "
-            "put it into the build script, or run it with `deployd exec`"
-        )
     told += [
         f"the start script reads {name}, which does not travel: `deployd env import {name}` keeps its values"
         for name in start.env_files

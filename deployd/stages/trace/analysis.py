@@ -81,6 +81,13 @@ def run(wish: Wish, *, tools: Path, cancel: threading.Event | None = None) -> An
     )
 
 
+def conditions(node: str) -> tuple[str, ...]:
+    """How this Node.js reads `exports`: since 20.19 and 22.10 it takes `module-sync` first, which nft does not know."""
+    version = tuple(int(part) for part in node.split(".")[:2] if part.isdigit())
+    knows = version >= (22, 10) or (20, 19) <= version < (21, 0)
+    return ("node", "module-sync") if knows else ("node",)
+
+
 def files(found: Analysis, *, base: Path) -> Iterator[TracedFile]:
     """Nft's list as files and links; raises PackageError for a link that leads out of the root."""
     root = tree.Root(base)

@@ -75,19 +75,19 @@ def make(app: NextApp, *, tools: Path) -> TracedFile:
     old = app.major < _FIRST_WITH_DRAIN
     body = _BODY % (_settled(app), "\n  useWorkers: true," if old else "")
     text = (_MODULE if is_module else _COMMON_JS) + (_OLD_SIGNALS if old else "") + body
-    return _kept(text, at=app.at("server.js"), tools=tools)
+    return kept(text, at=app.at("server.js"), tools=tools)
 
 
 def make_own(app: NextApp, entry: str, *, tools: Path) -> TracedFile:
     """The file that starts the app's own server, `entry` in the app's folder."""
-    return _kept(_OWN % (_settled(app, own=True), json.dumps(entry)), at=app.at(OWN), tools=tools)
+    return kept(_OWN % (_settled(app, own=True), json.dumps(entry)), at=app.at(OWN), tools=tools)
 
 
 def not_standalone(file: TracedFile, *, tools: Path) -> TracedFile:
     """A server.js that does not say of itself that it is a standalone one; the same where it does not say so."""
     text = Path(file.source).read_text(encoding="utf-8")
     said = _SAID.sub("", text)
-    return file if said == text else replace(_kept(said, at=file.path, tools=tools), reasons=file.reasons)
+    return file if said == text else replace(kept(said, at=file.path, tools=tools), reasons=file.reasons)
 
 
 def _settled(app: NextApp, *, own: bool = False) -> str:
@@ -97,7 +97,7 @@ def _settled(app: NextApp, *, own: bool = False) -> str:
     return json.dumps(config, ensure_ascii=True)
 
 
-def _kept(text: str, *, at: str, tools: Path) -> TracedFile:
+def kept(text: str, *, at: str, tools: Path) -> TracedFile:
     """Kept by its content below `tools`: the app's own folder is never written to."""
     data = text.encode()
     path = tools / "made" / f"{hashlib.sha256(data).hexdigest()[:32]}.js"

@@ -38,7 +38,7 @@ def trace(
         entries=tuple(nextapp.join(place, os.path.normpath(entry)) for entry in output.entries),
         base=root,
         process_cwd=app_dir,
-        conditions=_conditions(output.plan.node),
+        conditions=analysis.conditions(output.plan.node),
     )
     known = analysis.run(wish, tools=tools, cancel=cancel)
     found.add(analysis.files(known, base=root), maps=True)
@@ -73,7 +73,7 @@ def trace_next(
         entries=tuple(app.at(os.path.normpath(name)) for name in output.entries),
         base=app.root,
         process_cwd=app.app_dir,
-        conditions=_conditions(output.plan.node),
+        conditions=analysis.conditions(output.plan.node),
         aside=("next",),
     )
     known = analysis.run(wish, tools=tools, cancel=cancel)
@@ -97,13 +97,6 @@ def assets(output: BuildOutput, found: Found, *, place: str) -> dict[str, str]:
     """The folders of hashed files that the build named, as far as files of theirs travel."""
     placed = {prefix: nextapp.join(place, os.path.normpath(folder)) for prefix, folder in output.assets.items()}
     return {prefix: folder for prefix, folder in placed.items() if found.below(folder)}
-
-
-def _conditions(node: str) -> tuple[str, ...]:
-    """How this Node.js reads `exports`: since 20.19 and 22.10 it takes `module-sync` first, which nft does not know."""
-    version = tuple(int(part) for part in node.split(".")[:2] if part.isdigit())
-    knows = version >= (22, 10) or (20, 19) <= version < (21, 0)
-    return ("node", "module-sync") if knows else ("node",)
 
 
 def _root(output: BuildOutput, *, options: options.Trace) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deployd.domain.options import Trace
-from deployd.stages.trace import errorpages, nextjs, platforms, servers, sites
+from deployd.stages.trace import beforehand, errorpages, nextjs, platforms, servers, sites
 
 if TYPE_CHECKING:
     import threading
@@ -35,4 +35,5 @@ def trace(
     found = ways[output.kind](output, options=options, source_maps=source_maps, tools=tools, cancel=cancel)
     if output.plan.cpu:
         found = platforms.with_twins(found, cpu=output.plan.cpu)
+    found = beforehand.add(found, output, tools=tools, cancel=cancel)
     return errorpages.add(found, output, folder=options.error_pages)
