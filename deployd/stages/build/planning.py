@@ -42,13 +42,21 @@ def plan(
     cpu: str = "",
     before: str | None = None,
 ) -> BuildPlan:
-    """Plan a build; `variables` are the build-time ones, in clear, `trace_root` is trace.root, `cpu` is the hosts'.
+    """Plan a build; `variables` are the build-time ones, in clear, `trace_root` is trace.root, `cpu` is the hosts', and
+    `before` rollout.before.
 
     Raises BuildError.
     """
     try:
         return _plan(
-            source, options, app=app, environment=environment, variables=variables, trace_root=trace_root, cpu=cpu
+            source,
+            options,
+            app=app,
+            environment=environment,
+            variables=variables,
+            trace_root=trace_root,
+            cpu=cpu,
+            before=before or "",
         )
     except BuildError as error:  # the checkout's place on this machine says nothing to anybody
         inside = error.what.replace(f"{source.root}/", "").replace(source.root, "the repository's top folder")
@@ -64,6 +72,7 @@ def _plan(
     variables: Mapping[str, str],
     trace_root: str | None,
     cpu: str,
+    before: str,
 ) -> BuildPlan:
     app_dir, root = Path(source.app_dir), Path(source.root)
     found = framework.detect(app_dir, said=options.framework)
@@ -74,7 +83,6 @@ def _plan(
     node = _node(options, app_dir=app_dir, root=root, package=found.package)
     install = packages.install(manager, workspace) if manager else ()
     other = cpu if manager and cpu != platforms.own_cpu() and not options.install else ""
-    before: str,
     if manager and other:
         install = platforms.with_cpu(install, name=manager.name, version=manager.version, cpu=other)
     install = ("sh", "-c", options.install) if options.install else install
@@ -94,6 +102,7 @@ def _plan(
         "variables": {name: hashlib.sha256(value.encode()).hexdigest() for name, value in sorted(variables.items())},
     }
     inputs |= {"cpu": other} if other else {}
+    inputs |= {"before": before} if before else {}
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return BuildPlan(
         framework=found.framework,
@@ -105,13 +114,13 @@ def _plan(
         node=node,
         lockfile=str(manager.lockfile) if manager else "",
         lockfile_sha256=manager.lockfile_sha256 if manager else "",
-    inputs |= {"before": before} if before else {}
         build_id=BuildId.parse("b" + digest[:20]),
         environment=environment,
         output=options.output,
         entry=options.entry,
         trace_root=str(_trace_root(app_dir, root=root, said=trace_root)),
         cpu=other,
+        before=before,
     )
 
 
@@ -125,7 +134,6 @@ def manager_of(found: framework.Detected, *, app_dir: Path, root: Path) -> packa
         if error.code == "lockfile-missing" and not manifest.needs(found.package):
             return None
         raise
-        before=before,
 
 
 def workspace_of(manager: packages.Manager, found: framework.Detected, *, app_dir: Path) -> workspaces.Workspace | None:
