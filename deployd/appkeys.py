@@ -235,10 +235,6 @@ ROLLOUT = Section(
             example='"30s"',
             help="The wait between waves; a wave that turns unhealthy flips all back.",
         ),
-    ),
-)
-RUN = Section(
-    name="run",
         Key(
             name="before",
             kind=TEXT,
@@ -247,6 +243,10 @@ RUN = Section(
             "if it fails, what is live stays live.",
         ),
         Key(name="before_timeout", kind=DURATION, example='"10m"', help="How long that may take."),
+    ),
+)
+RUN = Section(
+    name="run",
     type=options.Run,
     part="run",
     help="How the server runs on each host.",

@@ -71,8 +71,8 @@ class BuildPlan:
     entry: str | None = None
     trace_root: str = ""
     cpu: str = ""
-
     before: str = ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOutput:
