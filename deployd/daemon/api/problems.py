@@ -14,13 +14,20 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 MEDIA_TYPE = "application/problem+json"
-_BY_CODE = {"body-too-large": 413, "too-many-attempts": 429, "token-missing": 401, "token-invalid": 401}
+_BY_CODE = {
+    "body-too-large": 413,
+    "too-many-attempts": 429,
+    "token-missing": 401,
+    "token-invalid": 401,
+    "hooks-busy": 503,  # forges take 4xx as a mistake of whoever set the webhook up, and some turn it off
+}
 _BY_CLASS: tuple[tuple[type[errors.DeploydError], int], ...] = (
     (errors.NotFoundError, 404),
     (errors.UsageError, 422),
     (errors.NotAllowedError, 403),
     (errors.BusyError, 409),
     (errors.HostError, 502),
+    (errors.DatabaseError, 503),
 )
 
 
@@ -44,7 +51,7 @@ def response(error: errors.DeploydError, status: int | None = None) -> JSONRespo
         "class": known.__name__,
         "retryable": error.retryable,
     }
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "60"}}.get(number)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "60"}, 503: {"Retry-After": "30"}}.get(number)
     return JSONResponse(body, number, headers=headers, media_type=MEDIA_TYPE)
 
 

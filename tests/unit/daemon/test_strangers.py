@@ -7,6 +7,7 @@ import hmac
 import io
 import json
 import logging
+import sqlite3
 import time
 from dataclasses import replace
 
@@ -17,8 +18,10 @@ from deployd import logs
 from deployd.daemon.api import hooks
 from deployd.domain.ids import AppName, EnvironmentName, ReleaseId, RolloutId
 from deployd.domain.schedule import Approval
+from deployd.domain.secret import Secret
 from deployd.errors import NotFoundError
 from deployd.rollouts import consent
+from deployd.store.database import Database, _explained
 from tests.contract.test_store import provenance_of, release_of
 
 PLACE = "/v1/apps/shop/environments/production"
@@ -110,3 +113,16 @@ def test_an_error_of_the_database_does_not_tell_what_was_to_be_written(frame):
 def test_a_time_at_an_end_of_the_calendar_is_refused(frame, at):
     answer = frame.local.post(f"{PLACE}/schedules", json={"kind": "rollback", "at": at})
     assert (answer.status_code, answer.json()["title"]) == (422, "time-invalid")
+
+
+@pytest.mark.parametrize("full", ["database or disk is full", "database is locked"])
+def test_what_cannot_be_kept_now_is_to_be_sent_again(frame, monkeypatch, full):
+    def write(_database):
+        raise _explained(frame.paths.database, sqlite3.OperationalError(full))
+
+    frame.daemon.store.secrets.put("hook", app="shop", name="", value=Secret("s3cret"), who="t")
+    body, headers = signed("s3cret", ref="refs/heads/main", after="a" * 40)
+    monkeypatch.setattr(Database, "write", write)
+    answer = frame.client.post("/hooks/shop", content=body, headers=headers)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+    assert answer.headers["content-type"] == "application/problem+json"
