@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 from deployd.appkinds import (
     APPROVAL,
     BCRYPT,
+    BUCKET,
+    BUCKET_PREFIX,
     COUNT,
     COUNT_OR_NONE,
     DOMAIN,
     DOMAINS,
     DURATION,
     EMAIL,
+    ENDPOINT,
     FLAG,
     GLOBS,
     HOSTS,
@@ -35,6 +38,7 @@ from deployd.appkinds import (
     TLS,
     URL_PATH,
     URL_PATHS,
+    WEB_URL,
     Kind,
     by_kind,
     choice,
@@ -322,7 +326,32 @@ PREVIEWS = Section(
         Key(name="most", kind=COUNT, example="10", help="How many there are at a time; the oldest makes room."),
     ),
 )
-SECTIONS = (BUILD, TRACE, VERIFY, PACKAGE, PROBE, ROLLOUT, RUN, KEEP, PUSH, PREVIEWS)
+ASSETS = Section(
+    name="assets",
+    type=options.Assets,
+    part="assets",
+    help="An S3-compatible bucket, mostly behind a CDN, that hashed assets go to before a release is flipped to. "
+    'Short at the top of the file: `assets = { bucket = "shop-assets", url = "https://cdn.shop.example" }`.',
+    keys=(
+        Key(name="bucket", kind=BUCKET, example='"shop-assets"', help="The bucket's name. Without it: none is used."),
+        Key(name="prefix", kind=BUCKET_PREFIX, example='"shop"', help="The folder in it, for example the app's name."),
+        Key(
+            name="endpoint",
+            kind=ENDPOINT,
+            example='"https://s3.example"',
+            help="The store's address. Without it: Amazon's, of the region.",
+        ),
+        Key(name="region", kind=TEXT, example='"eu-central-1"', help="The bucket's region. Without it: us-east-1."),
+        Key(
+            name="url",
+            kind=WEB_URL,
+            example='"https://cdn.shop.example"',
+            help="Where browsers find what is below `prefix`: Next.js's pages ask for their files there (assetPrefix). "
+            "Without it: they ask the hosts.",
+        ),
+    ),
+)
+SECTIONS = (BUILD, TRACE, VERIFY, PACKAGE, PROBE, ROLLOUT, RUN, KEEP, PUSH, PREVIEWS, ASSETS)
 
 NAME = Key(name="name", kind=TEXT, example='"shop"', help="The app's name: a-z, 0-9 and '-', at most 30 characters.")
 BRANCH = Key(

@@ -167,6 +167,35 @@ def _https(value: Any) -> str:
     return text
 
 
+def _bucket(value: Any) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", _text(value)):
+        raise ValueError
+    return str(value)
+
+
+def _bucket_prefix(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - one error for every wrong value
+    text = value.strip("/")
+    if text and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", text):
+        raise ValueError
+    return text
+
+
+def _endpoint(value: Any) -> str:
+    text = _text(value).rstrip("/")
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:_-]+", text):
+        raise ValueError
+    return text
+
+
+def _web_url(value: Any) -> str:
+    text = _text(value).rstrip("/")
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:_-]+(?:/[A-Za-z0-9._~-]+)*", text):
+        raise ValueError
+    return text
+
+
 def _email(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"[^@\s{}\"`]+@[^@\s{}\"`]+", text):
@@ -265,6 +294,10 @@ HSTS = Kind(
     expected='true, false, or a duration such as "365d"', parse=_hsts, write=lambda value: _toml(write_duration(value))
 )
 HTTPS_URL = Kind(expected='an address that begins with "https://"', parse=_https, write=_toml)
+BUCKET = Kind(expected="a bucket's name: 3 to 63 of a-z, 0-9, '-' and '.'", parse=_bucket, write=_toml)
+BUCKET_PREFIX = Kind(expected='a folder in the bucket such as "shop" or "shop/web"', parse=_bucket_prefix, write=_toml)
+ENDPOINT = Kind(expected='an address such as "https://s3.example", without a path', parse=_endpoint, write=_toml)
+WEB_URL = Kind(expected='an address such as "https://cdn.shop.example/shop", without "?"', parse=_web_url, write=_toml)
 EMAIL = Kind(expected="an email address", parse=_email, write=_toml)
 RELATIVE = Kind(expected="a path below the repository, with forward slashes", parse=_relative, write=_toml)
 GLOBS = Kind(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deployd.domain.secret import Secret
 from deployd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,6 +73,18 @@ def artifact_store() -> ArtifactStore | None:
     return ArtifactStore(
         url=str(url), endpoint=found.get("artifact_store_endpoint"), region=found.get("artifact_store_region")
     )
+
+
+def asset_keys() -> tuple[Secret | None, Secret | None]:
+    """The keys to the buckets of apps' `assets` in force: the access key's id and its secret; raises ConfigError."""
+    found = in_force()
+    return _secret(found.get("assets_access_key_id")), _secret(found.get("assets_secret_access_key"))
+
+
+def _secret(given: object) -> Secret | None:
+    reveal = getattr(given, "get_secret_value", None)
+    text = reveal() if reveal else given
+    return Secret(str(text)) if text else None
 
 
 def config_file() -> Path | None:

@@ -71,6 +71,17 @@ class Settings(BaseSettings):
         default=None, description="The region of `artifact_store`.", examples=['"eu-central-1"']
     )
 
+    assets_access_key_id: SecretStr | None = Field(
+        default=None,
+        description="The access key's id for the buckets of apps' `assets`, where an environment has no variable of that name (DEPLOYD_ASSETS_ACCESS_KEY_ID). Without it: AWS_ACCESS_KEY_ID.",  # noqa: E501 - two sentences
+        examples=['"..."'],
+    )
+    assets_secret_access_key: SecretStr | None = Field(
+        default=None,
+        description="Its secret. Better in DEPLOYD_ASSETS_SECRET_ACCESS_KEY than in a file. Without it: AWS_SECRET_ACCESS_KEY.",  # noqa: E501 - three sentences
+        examples=['"..."'],
+    )
+
     listen: str | None = Field(
         default=None,
         description="Where the daemon listens for https besides its unix socket. Without it: nowhere.",

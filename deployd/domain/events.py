@@ -20,6 +20,8 @@ class Event(StrEnum):
     INSTALL_SKIPPED = "install_skipped"
     ARTIFACT_PACKAGED = "artifact_packaged"
     ARTIFACT_FETCHED = "artifact_fetched"
+    ASSETS_SENT = "assets_sent"
+    ASSETS_PRUNED = "assets_pruned"
     ARTIFACT_VERIFIED = "artifact_verified"
     FILES_LEFT_OUT = "files_left_out"
     HOST_CONNECTED = "host_connected"

@@ -154,6 +154,20 @@ class Previews:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assets:
+    """The S3-compatible bucket to which hashed assets go, below `prefix`; without `bucket`, none.
+
+    `endpoint` is its address where that is not Amazon's. `url` is where browsers find what is below the prefix.
+    """
+
+    bucket: str | None = None
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """All of one app's options in one environment."""
 
@@ -168,3 +182,4 @@ class Options:
     approval: Approval = Approval()
     push: Push = Push()
     previews: Previews = Previews()
+    assets: Assets = Assets()

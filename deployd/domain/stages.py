@@ -54,6 +54,7 @@ class BuildPlan:
     folder that traced files are taken from (the lock file's folder: a workspace's root); "" means the app's folder.
     `cpu` is the hosts' where it is not this machine's: their optional packages are installed and travel too.
     `before` is the command line that runs once on a host before the release does; what it needs travels.
+    `asset_prefix` is the address before `/_next/static` that Next.js's pages are to ask at; "" is the app's own.
     """
 
     framework: str
@@ -72,6 +73,7 @@ class BuildPlan:
     trace_root: str = ""
     cpu: str = ""
     before: str = ""
+    asset_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,6 +218,7 @@ def prune(rollout: Rollout) -> Json:
 
 def prune_hosts(rollout: Rollout) -> dict[HostName, Any]:
     """As `prune`, with an outcome for each host."""
+    from deployd.rollouts import assets
     from deployd.rollouts.kept import bad_ones, protected_ones
 
     bad = bad_ones(rollout.store, rollout.app, rollout.environment)
@@ -236,6 +237,15 @@ def prune_hosts(rollout: Rollout) -> dict[HostName, Any]:
         app=rollout.app,
         environment=rollout.environment,
         protected=protected,
+        report=rollout.report,
+    )
+    assets.prune(
+        rollout.store,
+        rollout.app,
+        rollout.environment,
+        assets=rollout.options.assets,
+        found=found,
+        pruned=done,
         report=rollout.report,
     )
     failed = {name: error for name, error in found.items() if isinstance(error, HostError)}

@@ -16,7 +16,7 @@ from deployd.domain.events import Event
 from deployd.domain.ids import ArtifactName, BuildId, ReleaseId
 from deployd.domain.release import Release, ReleaseState
 from deployd.errors import DeploydError, NotFoundError, StorageError
-from deployd.rollouts import checkout, sharing, values
+from deployd.rollouts import assets, checkout, sharing, values
 from deployd.rollouts.wishes import PromoteWish, ReleaseWish
 from deployd.stages import build as build_stage
 from deployd.stages import package as package_stage
@@ -48,6 +48,7 @@ def build(rollout: Rollout, checked_out: Json, fleet_kind: Json) -> Json:
         trace_root=rollout.options.trace.root,
         cpu=fleet_kind["cpu"],
         before=rollout.options.waves.before,
+        asset_prefix=rollout.options.assets.url,
     )
     rollout.report(
         Event.BUILD_PLANNED,
@@ -157,6 +158,7 @@ def take_over(rollout: Rollout, fleet_kind: Json) -> Json:
             code="release-of-other-app",
             fix=f"name a release of {rollout.app}",
         )
+    assets.refuse_elsewhere(rollout, origin)
     sharing.have(rollout.paths, origin.artifact, report=rollout.report)
     before = rollout.store.releases.provenance(origin.id)
     return _register(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deployd.domain.ids import ArtifactName, ReleaseId
-from deployd.rollouts import fleet, making, sharing, values
+from deployd.rollouts import assets, fleet, making, sharing, values
 from deployd.stages import ship
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def ship_to_all(rollout: Rollout, made: Json) -> Json:
     name = ArtifactName(made["artifact"])
     manifest = sharing.have(rollout.paths, name, report=rollout.report)
     shared = sharing.Sharing(rollout, name)
+    sending = assets.Sending(rollout, release, manifest)
     runtime = making.runtime_here(rollout, values.runtime(made["runtime"]))
     provenance = rollout.store.releases.provenance(release)
     packed = ship.pack(manifest, runtime.name)
@@ -43,6 +44,10 @@ def ship_to_all(rollout: Rollout, made: Json) -> Json:
             cancel=stop,
         )
 
-    shipped = fleet.each(rollout, one)
+    try:
+        shipped = fleet.each(rollout, one)
+        sending.wait()
+    finally:
+        sending.end()
     shared.wait()
     return {"bytes_sent": sum(one.bytes_sent for one in shipped.values())}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from deployd.domain.events import Event
 from deployd.domain.ids import RolloutId
 from deployd.errors import HostError
-from deployd.rollouts import kept, locks
+from deployd.rollouts import assets, kept, locks
 from deployd.rollouts.fleet import raise_first
 from deployd.rollouts.leases import Leases
 from deployd.rollouts.wishes import PruneResult
@@ -67,6 +67,7 @@ def prune(
         if not isinstance(status, HostError)
     }
     done = supervise.prune(pool, plans, app=app, environment=environment, protected=protected, report=report)
+    assets.prune(store, app, environment, assets=options.assets, found=found, pruned=done, report=report)
     results = []
     for name, status in found.items():
         outcome = done.get(name, status)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId, RolloutId
 from deployd.domain.options import (
     Approval,
+    Assets,
     Build,
     Keep,
     Options,
@@ -353,6 +354,7 @@ def options_from_json(data: Mapping[str, Any]) -> Options:
         "approval": Approval,
         "push": Push,
         "previews": Previews,
+        "assets": Assets,
     }
     return Options(**{name: cls(**_tuples(data[name])) for name, cls in parts.items() if name in data})
 

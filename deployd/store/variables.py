@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from deployd.store.keyring import Keyring
 
 
+OWN = "DEPLOYD_ASSETS_"
+"""What the names of variables begin with that deployd itself uses: neither builds nor servers get them."""
+
+
 class Variables:
     """Variables by app and environment, and by release."""
 
@@ -82,13 +86,16 @@ class Variables:
         )
 
     def reveal(self, app: AppName, environment: EnvironmentName, *, build: bool | None = None) -> dict[str, Secret]:
-        """Variables with values: all, or those of build time, or of run time; managed ones are in both."""
+        """Variables with values: all, or those of build time, or of run time; managed ones are in both.
+
+        Those for deployd itself (`OWN`) are only among all.
+        """
         return {
             row.key: self._keyring.open(
                 row.sealed, belongs_to=_place(app, environment, row.key, row.version), key_id=row.key_id
             )
             for row in self._rows(app, environment)
-            if build is None or row.managed or row.build is build
+            if build is None or ((row.managed or row.build is build) and not row.key.startswith(OWN))
         }
 
     def ensure_managed(self, app: AppName, environment: EnvironmentName, key: str, *, who: str) -> None:

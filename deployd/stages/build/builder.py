@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from deployd.stages.build.left import Left
 
 _REMEMBERED = 20_000
+_ASSETS_HOOK = Path(__file__).with_name("nextassets.cjs")
 
 
 def build(
@@ -63,7 +64,13 @@ def build(
         report(Event.WARNING, what="this build runs without a sandbox (build_sandbox)", code="build-uncontained")
     with (
         ground_of(
-            root=Path(source.root), zone=zone, node=node, tools=tools, hidden=hidden, contained=contained
+            root=Path(source.root),
+            zone=zone,
+            node=node,
+            tools=tools,
+            hidden=hidden,
+            contained=contained,
+            readable=(_ASSETS_HOOK,) if plan.asset_prefix else (),
         ) as ground,
         logged(log, variables=clear, report=report) as on_line,
     ):
@@ -72,6 +79,7 @@ def build(
                 ground, manager=plan.manager, root=source.root, variables=clear | told.variables(plan)
             ),
             ground=ground, options=options, on_line=on_line, cancel=cancel, log=log, report=report,
+            hook=told.hook(plan, str(_ASSETS_HOOK), variables=clear),
         )  # fmt: skip
         if plan.install:  # pages as they are, without package.json, need none
             _install(plan, runner, folder=folder, zone=zone, use_cache=use_cache, report=report)
@@ -204,7 +212,9 @@ class _Runner:
         cancel: threading.Event | None,
         log: Path,
         report: Report,
+        hook: Mapping[str, str],
     ) -> None:
+        self._hook = hook
         self._env, self._ground, self._options, self._on_line = env, ground, options, on_line
         self._cancel, self._log, self._report = cancel, log, report
         self._warned = False
@@ -256,4 +266,4 @@ class _Runner:
     def _environment(self, *, production: bool) -> dict[str, str]:
         # with NODE_ENV=production an install leaves out what the build needs (TypeScript, say)
         env = {name: value for name, value in self._env.items() if name != "NODE_ENV"}
-        return env | ({"NODE_ENV": "production"} if production else {})
+        return env | ({"NODE_ENV": "production", **self._hook} if production else {})

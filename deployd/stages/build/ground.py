@@ -48,11 +48,19 @@ class Ground:
 
 @contextmanager
 def ground(
-    *, root: Path, zone: Path, node: Path, tools: Path | None, hidden: Sequence[Path], contained: bool
+    *,
+    root: Path,
+    zone: Path,
+    node: Path,
+    tools: Path | None,
+    hidden: Sequence[Path],
+    contained: bool,
+    readable: Sequence[Path] = (),
 ) -> Iterator[Ground]:
     """Make the ground for one build in `root`; `zone` is the folder of what the environment's builds keep.
 
-    `hidden` are folders that no build may see, wherever they lie. Raises SandboxError.
+    `hidden` are folders that no build may see, wherever they lie; `readable` are files of deployd's own that it may.
+    Raises SandboxError.
     """
     stores = zone / "stores"
     stores.mkdir(parents=True, exist_ok=True)
@@ -69,6 +77,7 @@ def ground(
         if tools:
             sandbox.show(tools.parent.parent)
         readonly = {str(node): str(node)} | ({str(tools.parent.parent): str(tools.parent.parent)} if tools else {})
+        readonly |= {str(path): str(path) for path in readable}
         words = [word for word in os.environ.get("PATH", "").split(":") if word.startswith(_SYSTEM)]
         npm = shutil.which("npm")
         if npm and not npm.startswith(_SYSTEM):  # a version manager's, in the operator's home

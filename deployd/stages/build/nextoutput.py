@@ -33,16 +33,26 @@ def find(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
     facts = read_json(dist / _REQUIRED)
     config = facts.get("config") if isinstance(facts.get("config"), dict) else {}
     exported = read_json(dist / "export-detail.json")
+    told = _elsewhere(plan, config or {})
     if (config or {}).get("output") == "export" or (exported.get("success") and not facts):
-        return _exported(dist, app_dir=app_dir, config=config or {}, exported=exported, log=log)
+        return _exported(dist, app_dir=app_dir, config=config or {}, exported=exported, log=log, warnings=told)
     folder = os.path.relpath(dist, app_dir)
     entry = plan.entry or own_server(app_dir)
     if entry is None:
-        return Left(kind="next", folder=folder)
+        return Left(kind="next", folder=folder, warnings=told)
     if not (app_dir / entry).is_file():
         raise missing(f"there is no {entry} that Node.js could run", looked_at=(entry,), key="build.entry", log=log)
     entries, warnings = starting.entries(manifest.read(app_dir), entry, app_dir=app_dir)
-    return Left(kind="node", folder=folder, entries=entries, include=_read(app_dir), warnings=warnings)
+    return Left(kind="node", folder=folder, entries=entries, include=_read(app_dir), warnings=(*warnings, *told))
+
+
+def _elsewhere(plan: BuildPlan, config: dict[str, object]) -> tuple[str, ...]:
+    """What is to be said when pages do not ask for their files at `assets.url`; hosts have these files too."""
+    found = str(config.get("assetPrefix") or "")
+    if not plan.asset_prefix or not config or found == plan.asset_prefix:
+        return ()
+    asked = f"at {found}, as next.config says" if found else "of the hosts: the build did not take assets.url"
+    return (f"the pages ask for their files {asked}, and not at {plan.asset_prefix}",)
 
 
 def dist_of(app_dir: Path, *, root: Path, named: str | None = None) -> Path | None:
@@ -76,7 +86,15 @@ def _read(app_dir: Path) -> tuple[str, ...]:
     return tuple(name for name in ("public", "locales", "views") if (app_dir / name).is_dir())
 
 
-def _exported(dist: Path, *, app_dir: Path, config: dict[str, object], exported: dict[str, object], log: Path) -> Left:
+def _exported(
+    dist: Path,
+    *,
+    app_dir: Path,
+    config: dict[str, object],
+    exported: dict[str, object],
+    log: Path,
+    warnings: tuple[str, ...],
+) -> Left:
     out = Path(str(exported.get("outDirectory") or app_dir / "out"))
     if not out.is_dir():
         raise missing(
@@ -104,4 +122,5 @@ def _exported(dist: Path, *, app_dir: Path, config: dict[str, object], exported:
         static=StaticSite(folder=folder, trailing_slash=bool(config.get("trailingSlash")), not_found=not_found),
         base=base,
         assets=dict.fromkeys(prefixes, f"{folder}/_next/static") if (out / "_next" / "static").is_dir() else {},
+        warnings=warnings,
     )

@@ -41,9 +41,10 @@ def plan(
     trace_root: str | None = None,
     cpu: str = "",
     before: str | None = None,
+    asset_prefix: str | None = None,
 ) -> BuildPlan:
-    """Plan a build; `variables` are the build-time ones, in clear, `trace_root` is trace.root, `cpu` is the hosts', and
-    `before` rollout.before.
+    """Plan a build; `variables` are the build-time ones, in clear, `trace_root` is trace.root, `cpu` is the hosts',
+    `before` rollout.before and `asset_prefix` assets.url.
 
     Raises BuildError.
     """
@@ -57,6 +58,7 @@ def plan(
             trace_root=trace_root,
             cpu=cpu,
             before=before or "",
+            asset_prefix=asset_prefix or "",
         )
     except BuildError as error:  # the checkout's place on this machine says nothing to anybody
         inside = error.what.replace(f"{source.root}/", "").replace(source.root, "the repository's top folder")
@@ -73,6 +75,7 @@ def _plan(
     trace_root: str | None,
     cpu: str,
     before: str,
+    asset_prefix: str,
 ) -> BuildPlan:
     app_dir, root = Path(source.app_dir), Path(source.root)
     found = framework.detect(app_dir, said=options.framework)
@@ -103,6 +106,8 @@ def _plan(
     }
     inputs |= {"cpu": other} if other else {}
     inputs |= {"before": before} if before else {}
+    asset_prefix = asset_prefix if found.framework == "nextjs" else ""  # the others' are built in, or nowhere
+    inputs |= {"asset_prefix": asset_prefix} if asset_prefix else {}
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return BuildPlan(
         framework=found.framework,
@@ -121,6 +126,7 @@ def _plan(
         trace_root=str(_trace_root(app_dir, root=root, said=trace_root)),
         cpu=other,
         before=before,
+        asset_prefix=asset_prefix,
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from deployd.domain.stages import BuildPlan
 
 
@@ -24,3 +27,14 @@ def variables(plan: BuildPlan) -> dict[str, str]:
     if plan.trace_root:
         told["NEXT_PRIVATE_OUTPUT_TRACE_ROOT"] = plan.trace_root  # a lock file above the checkout decides it otherwise
     return told
+
+
+def hook(plan: BuildPlan, file: str, *, variables: Mapping[str, str]) -> dict[str, str]:
+    """What has `next build` take the address of a CDN from outside: `file` is nextassets.cjs, as the build sees it."""
+    if not plan.asset_prefix:
+        return {}
+    own = variables.get("NODE_OPTIONS", "")
+    return {
+        "DEPLOYD_ASSET_PREFIX": plan.asset_prefix,
+        "NODE_OPTIONS": f"{own} --require={json.dumps(file) if ' ' in file else file}".strip(),
+    }

@@ -1,4 +1,4 @@
-"""Artifacts in an S3-compatible store: the only import of obstore.
+"""Artifacts in an S3-compatible store; assetbucket.py is the other import of obstore.
 
 `objects/ab/<sha256>` and `manifests/<name>.json` below the address, as in a state folder. Objects first, then the
 manifest that names them; what comes back is hashed before it is kept.
