@@ -30,9 +30,22 @@ whatever touches a host. Errors survive pickling, because the engine checkpoints
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar, Self, TypeVar
 
 _E = TypeVar("_E", bound="DeploydError")
+_NO_ROOM = "make room on this machine (`df -h`, `df -i`), then run the command again"
+_NOT_YOURS = "run it as a user that may, or name another folder with --app-dir or --state-dir"
+_OF_THE_MACHINE = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EACCES: _NOT_YOURS,
+    errno.EPERM: _NOT_YOURS,
+    errno.EROFS: _NOT_YOURS,
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`), then run the command again",
+    errno.ENOMEM: "free some memory, then run the command again",
+    errno.EIO: "look at the disk (`dmesg`), then run the command again",
+}
 
 
 class DeploydError(Exception):
@@ -238,3 +251,12 @@ class PartlyLiveError(DeploydError):
 
     exit_code = 3
     default_code = "partly-live"
+
+
+def machine_refused(error: OSError) -> DeploydError | None:
+    """What this machine refused (no room, no right to write), as people are told; None for what may be a bug."""
+    fix = _OF_THE_MACHINE.get(error.errno or 0)
+    if fix is None:
+        return None
+    place = f"{error.filename}: " if error.filename else ""
+    return DeploydError(f"this machine refused: {place}{error.strerror}", code="machine-refused", fix=fix)

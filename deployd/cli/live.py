@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -184,7 +185,8 @@ class LiveView(View):
     def pause(self) -> None:
         """Stop drawing; what was drawn stays."""
         if self._live:
-            self._live.stop()
+            with suppress(OSError):  # the terminal may be gone
+                self._live.stop()
 
     def resume(self) -> None:
         """Draw again, below what was said meanwhile."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import io
 import os
 import signal
 import sys
@@ -23,18 +23,6 @@ COMPLETE_VARIABLE = "_DEPLOYD_COMPLETE"
 INTERRUPTED = 130
 TERMINATED = 143
 _BROKEN_PIPE = 141
-_NO_ROOM = "make room (`df -h`, `df -i`), then run the command again"
-_NOT_YOURS = "run it as a user that may, or name another folder with --app-dir or --state-dir"
-_OF_THE_MACHINE = {
-    errno.ENOSPC: _NO_ROOM,
-    errno.EDQUOT: _NO_ROOM,
-    errno.EACCES: _NOT_YOURS,
-    errno.EPERM: _NOT_YOURS,
-    errno.EROFS: _NOT_YOURS,
-    errno.EMFILE: "raise the limit of open files (`ulimit -n`), then run the command again",
-    errno.ENOMEM: "free some memory, then run the command again",
-    errno.EIO: "look at the disk (`dmesg`), then run the command again",
-}
 
 
 class Terminated(BaseException):
@@ -141,7 +129,7 @@ def _is_usage(error: Exception) -> bool:
 
 
 def _translated(error: Any, argv: Sequence[str], *, verbose: bool) -> DeploydError:
-    from deployd.errors import DeploydError, UsageError
+    from deployd.errors import DeploydError, UsageError, machine_refused
 
     if _is_usage(error):
         words = [word for word in argv if not word.startswith("-")][:1]
@@ -153,14 +141,9 @@ def _translated(error: Any, argv: Sequence[str], *, verbose: bool) -> DeploydErr
         return UsageError(message[:1].lower() + message[1:].rstrip("."), fix=f"see `{page}`")
     import traceback
 
-    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-        place = f"{error.filename}: " if error.filename else ""
-        return DeploydError(
-            f"this machine refused: {place}{error.strerror}",
-            code="machine-refused",
-            details="".join(traceback.format_exception(error)) if verbose else None,
-            fix=_OF_THE_MACHINE[error.errno],
-        )
+    refused = machine_refused(error) if isinstance(error, OSError) else None
+    if refused is not None:
+        return refused.but(details="".join(traceback.format_exception(error))) if verbose else refused
     shown = traceback.format_exception(error) if verbose else traceback.format_exception(error)[-2:]
     return DeploydError(
         f"deployd itself failed: {type(error).__name__}: {error}",
@@ -171,13 +154,19 @@ def _translated(error: Any, argv: Sequence[str], *, verbose: bool) -> DeploydErr
 
 
 def _open_streams() -> None:
-    """A stream that the caller closed leads nowhere: else the next file that is opened would take its place."""
+    """A stream that the caller closed leads nowhere: else the next file that is opened would take its place.
+
+    What the locale's letters lack is escaped: a sentence that cannot be written must not end a release.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)
             if descriptor != number:
                 os.dup2(descriptor, number)
             setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _hush() -> None:

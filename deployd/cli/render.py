@@ -6,12 +6,14 @@ No rich here: a table is aligned text, so that `deployd status` loads nothing fo
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import os
 import re
 import shutil
 import sys
 import unicodedata
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from deployd.errors import HostError, PartlyLiveError
@@ -68,6 +70,13 @@ def _colours(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+class _Nowhere(io.StringIO):
+    """What nobody reads."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
 class Screen:
     """Where a command speaks: results on stdout, what it says about its work and errors on stderr."""
 
@@ -85,6 +94,10 @@ class Screen:
     def configure(self, *, json: bool, quiet: bool, verbose: bool) -> None:
         """Take what `--json`, `--quiet` and `--verbose` ask for."""
         self.json, self.quiet, self.verbose = json, quiet, verbose
+
+    def mute(self) -> None:
+        """Nobody reads stdout any more, or it cannot be written: what else is said there goes nowhere."""
+        self.stdout = _Nowhere()
 
     @property
     def is_terminal(self) -> bool:
@@ -205,5 +218,6 @@ class Screen:
 
     def _write(self, stream: TextIO, text: str) -> None:
         # A name that is not UTF-8 comes as surrogates; a terminal gets it escaped instead of a traceback.
-        stream.write(text.encode(errors="backslashreplace").decode() + "\n")
-        stream.flush()
+        with suppress(OSError) if stream is self.stderr else nullcontext():  # what is said aside stops nothing
+            stream.write(text.encode(errors="backslashreplace").decode() + "\n")
+            stream.flush()

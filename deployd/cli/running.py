@@ -1,7 +1,7 @@
 """How a command runs what takes time: the work in a thread, the view on the screen, signals in the main thread.
 
 Ctrl-C asks once on a terminal and cancels cleanly elsewhere; the second one ends the process at once (what it leaves
-is for `deployd resume`). SIGTERM cancels cleanly.
+is for `deployd resume`). SIGTERM cancels cleanly, and so does SIGHUP: a terminal that is gone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from deployd.cli.context import Cli
     from deployd.cli.live import View
-    from deployd.domain.events import Report
+    from deployd.domain.events import Event, Report
 
 T = TypeVar("T")
 _TICK = 0.1
@@ -58,16 +58,28 @@ class _Signals:
 
 
 def run(
-    cli: Cli, work: Callable[[Report, threading.Event], T], *, question: str, moving: bool = True, aside: bool = False
+    cli: Cli,
+    work: Callable[[Report, threading.Event], T],
+    *,
+    question: str,
+    moving: bool = True,
+    aside: bool = False,
+    only_tells: bool = False,
 ) -> T:
-    """Run `work(report, cancel)` to its end under the view; raises what it raises."""
+    """Run `work(report, cancel)` to its end under the view; raises what it raises.
+
+    Work that `only_tells` is cancelled when nobody reads it any more; other work goes on to its end.
+    """
     cancel = threading.Event()
     signals = _Signals(cancel)
-    before = (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     with choose_view(cli.out, moving=moving, aside=aside) as shown:
-        task: _Task[T] = _Task(lambda: work(shown, cancel))
+        told = _Safe(shown, cli, on_lost=cancel.set if only_tells else None)
+        task: _Task[T] = _Task(lambda: work(told, cancel))
         signal.signal(signal.SIGINT, signals.interrupt)
         signal.signal(signal.SIGTERM, signals.terminate)
+        if before[signal.SIGHUP] is not signal.SIG_IGN:  # nohup
+            signal.signal(signal.SIGHUP, signals.terminate)
         try:
             task.start()
             seen = 0
@@ -76,13 +88,40 @@ def run(
                     _ask(cli, shown, signals, cancel, question)
                     seen = signals.interrupts
         finally:
-            signal.signal(signal.SIGINT, before[0])
-            signal.signal(signal.SIGTERM, before[1])
+            for number, handler in before.items():
+                signal.signal(number, handler)
         result = _outcome(task, terminated=signals.terminated)
         for ended in result if isinstance(result, list) else [result]:
-            if isinstance(ended, RolloutResult):
+            if isinstance(ended, RolloutResult) and not told.lost:
                 shown.ended(ended.to_json())
         return result
+
+
+class _Safe:
+    """A `Report` that never fails: what is done on hosts must not end in the middle because nobody reads (`| head -1`).
+
+    `lost` says that the view could not draw any more; stdout leads nowhere from then on, and the exit code tells.
+    """
+
+    def __init__(self, shown: View, cli: Cli, *, on_lost: Callable[[], None] | None) -> None:
+        self.lost = False
+        self._on_lost = on_lost
+        self._shown = shown
+        self._cli = cli
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event, /, **fields: object) -> None:
+        if self.lost:
+            return
+        try:
+            self._shown(event, **fields)
+        except (OSError, ValueError):
+            with self._lock:
+                if not self.lost:
+                    self.lost = True
+                    self._cli.out.mute()
+                    if self._on_lost:
+                        self._on_lost()
 
 
 @dataclass(slots=True)

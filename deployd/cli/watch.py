@@ -34,6 +34,7 @@ def watch(
             cli,
             lambda report, cancel: cli.client.follow(wanted, report=report, cancel=cancel),
             question="Leave? The rollout goes on.",
+            only_tells=True,
         )
     except CancelledError as error:
         if error.code != "left":

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from deployd.domain.events import Event
-from deployd.errors import DeploydError, SupersededError
+from deployd.errors import DeploydError, SupersededError, machine_refused
 from deployd.rollouts import values
 from deployd.rollouts.states import TERMINAL, State, may_follow
 from deployd.rollouts.steps import Step, checkpoint
@@ -91,7 +91,8 @@ class Runner:
         except DeploydError as error:
             outcome = {"error": values.error_to_json(rollout.control.explain(error))}
         except Exception as error:  # noqa: BLE001 - a bug in a stage must turn back too
-            outcome = {"error": values.error_to_json(_internal(step, error))}
+            refused = machine_refused(error) if isinstance(error, OSError) else None
+            outcome = {"error": values.error_to_json(refused or _internal(step, error))}
         if step not in _QUIET:
             rollout.report(
                 Event.STAGE_FINISHED,

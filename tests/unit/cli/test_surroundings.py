@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from deployd.cli import main, stages
+from deployd.cli.render import Screen
 from deployd.domain import repository
-from deployd.errors import ConfigError, SourceError
+from deployd.domain.events import Event
+from deployd.errors import CancelledError, ConfigError, DeploydError, SourceError
 from deployd.paths import StatePaths
 from deployd.stages.source import git
+from tests.unit.cli.conftest import ROLLOUT
 
 PROGRAM = "from deployd.cli.main import main; main()"
 
@@ -128,3 +134,85 @@ def test_errors_of_this_machine_are_no_bugs_and_others_are():
 def test_what_the_stages_print_can_be_a_file(tmp_path):
     stages._write({"files": ["ü"]}, tmp_path / "a" / "trace.json")
     assert json.loads((tmp_path / "a" / "trace.json").read_text(encoding="utf-8")) == {"files": ["ü"]}
+
+
+class Closing(io.StringIO):
+    """A pipe whose reader goes away after some lines."""
+
+    def __init__(self, lines: int) -> None:
+        super().__init__()
+        self.left = lines
+
+    def write(self, text: str, /) -> int:
+        if self.left <= 0:
+            raise BrokenPipeError(32, "Broken pipe")
+        self.left -= text.count("\n")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("options", [("--json",), ()])
+def test_a_release_that_nobody_reads_any_more_goes_on_to_its_end(client, app, options):
+    """`deployd release --json | head -1`: the flips must not end in the middle."""
+    screen = Screen(stdin=io.StringIO(), stdout=Closing(1), stderr=io.StringIO())
+
+    assert main.run(["release", *options], make_client=lambda *_: client, screen=screen) == 0
+    assert len(client.wishes) == 1
+    assert len(screen.stdout.getvalue().splitlines()) <= 1
+
+
+def test_watching_ends_when_nobody_reads(deployd, client, app):
+    left = threading.Event()
+
+    def follow(rollout, *, report, cancel):
+        report(Event.STAGE_STARTED, stage="ship")
+        report(Event.HOST_CONNECTED, host="web1")
+        left.set()
+        assert cancel.wait(20)
+        raise CancelledError("left", code="left", fix="watch it again")
+
+    client.follow = follow
+    screen = Screen(stdin=io.StringIO(), stdout=Closing(0), stderr=io.StringIO())
+    code = main.run(["watch", "--json", str(ROLLOUT)], make_client=lambda *_: client, screen=screen)
+    assert (code, left.is_set()) == (0, True)
+
+
+def test_errors_go_nowhere_when_stderr_is_gone_too(client, app):
+    client.fail = DeploydError("no", code="a-code", fix="do this")
+    screen = Screen(stdin=io.StringIO(), stdout=Closing(0), stderr=Closing(0))
+
+    assert main.run(["release"], make_client=lambda *_: client, screen=screen) == 1
+
+
+def test_a_terminal_that_is_gone_cancels_cleanly(app):
+    """SIGHUP is what a release gets when the laptop that runs ssh is closed."""
+    program = """
+import os, signal, threading
+from deployd.cli import main
+from deployd.cli.context import Cli
+from deployd.cli.render import Screen
+from deployd.cli import running
+from deployd.errors import CancelledError
+def work(report, cancel):
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert cancel.wait(20)
+    raise CancelledError("turned back", fix="again")
+cli = Cli(Screen(), make_client=lambda *_: None)
+try:
+    running.run(cli, work, question="?")
+except CancelledError as error:
+    os._exit(error.exit_code)
+"""
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60).returncode == 143
+    )
+
+
+def test_letters_that_the_locale_lacks_are_escaped(app):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "init", "--yes"],
+        capture_output=True,
+        env={"PYTHONIOENCODING": "ascii:strict", "PATH": os.environ["PATH"], "DEPLOYD_STATE_DIR": str(app / "state")},
+        cwd=app,
+        check=False,
+    )
+    assert (done.returncode, done.stdout[:8]) == (0, b"\\u2713 w")
