@@ -41,7 +41,8 @@ LOOK_EVERY = 5.0
 LONGEST = 7200.0
 """Seconds that a rollout may take when neither it nor the settings say how long."""
 _APART = 0.05  # seconds between two looks in a burst
-_BURST = 2.0  # seconds that a burst of deliveries may keep the dispatcher from looking
+_BURST = 10.0  # seconds that a burst of deliveries may keep the dispatcher from looking
+_SHARE = 3.0  # so many times as long as a look took, nothing is looked at: with a thousand that wait, each is long
 _RESOLVING = 12
 _OF_ONE = 4  # of them of one repository: one that does not answer holds up no push to another
 
@@ -143,13 +144,14 @@ class Dispatcher:
             while self.busy() and time.monotonic() - self.beat < _BURST and not self._stopping.is_set():
                 if self._urgent.wait(_APART):
                     break
+            began = time.monotonic()
             try:
                 if self._others.is_due():
                     self._recover()
                 self._look()
             except Exception:  # noqa: BLE001 - a full disk must not end the dispatcher
                 self._log.exception("dispatcher_failed")
-            self._urgent.wait(_APART)
+            self._urgent.wait(max(_APART, _SHARE * (time.monotonic() - began)))
             self._urgent.clear()
 
     def _look(self) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from deployd.daemon.hooks.intake import Intake
+from deployd.daemon.hooks.intake import AtHand, Intake
 from deployd.daemon.hub import Hub
 from deployd.daemon.metrics import Metrics
 from deployd.daemon.queue import Dispatcher
@@ -65,6 +65,7 @@ class Daemon:
     metrics: Metrics
     dispatcher: Dispatcher
     hooks: Intake
+    hook_secrets: AtHand
     parts: list[Part] = field(default_factory=list)
     leads: Callable[[], bool] = lambda: True
     """Whether this daemon does what is done once for all that share its database."""
@@ -110,6 +111,7 @@ def make(
         metrics=metrics,
         dispatcher=dispatcher,
         hooks=hooks,
+        hook_secrets=AtHand(store.secrets),
         parts=_parts(),
     )
 

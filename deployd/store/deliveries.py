@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from deployd.domain.ids import RolloutId
 from deployd.store.moments import now
-from deployd.store.queue import insert_ask
+from deployd.store.queue import insert_ask, write_audit
 from deployd.store.tables import deliveries as table
 
 if TYPE_CHECKING:
@@ -84,8 +84,11 @@ class Deliveries:
 
     def take(self, arrivals: Sequence[Arrival]) -> tuple[Taken, ...]:
         """Keep several deliveries and their asks, all in one transaction; one that was there before starts nothing."""
+        entries: list[dict[str, Any]] = []
         with self._database.write() as connection:
-            return tuple(_take(connection, one) for one in arrivals)
+            taken = tuple(_take(connection, one, entries) for one in arrivals)
+            write_audit(connection, entries)
+        return taken
 
     def latest(self, app: str, *, limit: int = 20) -> tuple[Delivery, ...]:
         """Deliveries, newest first."""
@@ -105,14 +108,15 @@ class Deliveries:
             )
 
 
-def _take(connection: sa.Connection, arrival: Arrival) -> Taken:
+def _take(connection: sa.Connection, arrival: Arrival, entries: list[dict[str, Any]]) -> Taken:
+    ids = tuple(RolloutId.new() for _ in arrival.asks)
     fields: dict[str, Any] = {
         "app": arrival.app,
         "delivery": arrival.delivery,
         "forge": arrival.forge,
         "received": now(),
         "what": dict(arrival.what),
-        "asked": [],
+        "asked": [str(one) for one in ids],
         "reason": arrival.reason,
     }
     done = connection.execute(_KEEP, fields)
@@ -120,8 +124,11 @@ def _take(connection: sa.Connection, arrival: Arrival) -> Taken:
     if not done.rowcount:
         row = connection.execute(sa.select(table.c.asked, table.c.reason).where(*here)).one()
         return Taken(rollouts=tuple(RolloutId(one) for one in row.asked), fresh=False, reason=row.reason)
-    rollouts = tuple(insert_ask(connection, ask, origin=arrival.origin)[0] for ask in arrival.asks)
-    if rollouts:
+    rollouts = tuple(
+        insert_ask(connection, ask, origin=arrival.origin, rollout=id_, entries=entries)[0]
+        for ask, id_ in zip(arrival.asks, ids, strict=True)
+    )
+    if rollouts != ids:  # one of them had been asked for before, by another delivery
         asked = [str(one) for one in rollouts]
         connection.execute(_ASKED, {"of_app": arrival.app, "of_delivery": arrival.delivery, "asked": asked})
     return Taken(rollouts=rollouts, fresh=True, reason=arrival.reason)

@@ -19,7 +19,7 @@ from deployd.store.tables import asks as table
 from deployd.store.tables import audit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from deployd.store.database import Database
 
@@ -168,10 +168,20 @@ class Queue:
 
 
 def insert_ask(
-    connection: sa.Connection, ask: Ask, *, wish: Mapping[str, Any] | None = None, origin: str = "daemon"
+    connection: sa.Connection,
+    ask: Ask,
+    *,
+    wish: Mapping[str, Any] | None = None,
+    origin: str = "daemon",
+    rollout: RolloutId | None = None,
+    entries: list[dict[str, Any]] | None = None,
 ) -> tuple[RolloutId, bool]:
-    """`Queue.add` within a transaction of the caller's: a delivery is kept together with what it asks for."""
-    rollout, at = RolloutId.new(), now()
+    """`Queue.add` within a transaction of the caller's: a delivery is kept together with what it asks for.
+
+    `rollout` is the id that a new one gets. The audit log's entry goes into `entries`, for `write_audit`, if there is
+    such a list.
+    """
+    rollout, at = rollout or RolloutId.new(), now()
     fields = {
         "id": str(rollout),
         "key": ask.key,
@@ -202,9 +212,18 @@ def insert_ask(
         "outcome": "asked",
         "details": {"cause": ask.cause, "branch": ask.branch, "commit": ask.commit, "release": ask.release},
     }
-    connection.execute(_AUDIT, said)
+    if entries is None:
+        write_audit(connection, [said])
+    else:
+        entries.append(said)
     _replace_older(connection, rollout, ask)
     return rollout, True
+
+
+def write_audit(connection: sa.Connection, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Write entries of the audit log, all at once."""
+    if entries:
+        connection.execute(_AUDIT, entries)
 
 
 def _replace_older(connection: sa.Connection, rollout: RolloutId, ask: Ask) -> None:

@@ -43,6 +43,8 @@ class Secrets:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
+        self.changes = 0
+        """How often this process has changed any: what was read before the last time may be stale."""
 
     def put(
         self,
@@ -67,6 +69,7 @@ class Secrets:
             connection.execute(
                 statement.on_conflict_do_update(index_elements=[table.c.kind, table.c.app, table.c.name], set_=fields)
             )
+        self.changes += 1
 
     def reveal(self, kind: SecretKind, *, app: str, name: str) -> Secret | None:
         """The value, or None."""
@@ -93,7 +96,9 @@ class Secrets:
     def remove(self, kind: SecretKind, *, app: str, name: str) -> bool:
         """Forget it; False when it was not there."""
         with self._database.write() as connection:
-            return bool(connection.execute(sa.delete(table).where(*_is(kind, app, name))).rowcount)
+            found = bool(connection.execute(sa.delete(table).where(*_is(kind, app, name))).rowcount)
+        self.changes += 1
+        return found
 
 
 def _is(kind: SecretKind, app: str, name: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -165,16 +165,16 @@ def require(scope: Scope) -> Callable[[Request], Caller]:
     return door
 
 
-def public() -> None:
+async def public() -> None:
     """A dependency for what answers everybody: says so."""
 
 
-def daemon_of(request: Request) -> Any:
+async def daemon_of(request: Request) -> Any:
     """A dependency: the daemon."""
     return request.app.state.daemon
 
 
-def door_of(request: Request) -> Any:
+async def door_of(request: Request) -> Any:
     """A dependency: the door, for those who check signatures by themselves (`door.refused`)."""
     return request.app.state.door
 

@@ -50,7 +50,8 @@ class Bounds:
         async def counted() -> Message:
             nonlocal seen, whole
             try:
-                message = await (receive() if whole else asyncio.wait_for(receive(), PIECE_WITHIN))
+                async with asyncio.timeout(None if whole else PIECE_WITHIN):
+                    message = await receive()
             except TimeoutError as late:
                 raise HTTPException(408, "the body did not come") from late
             whole = whole or not message.get("more_body", False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
@@ -19,9 +20,6 @@ from deployd.domain.ids import AppName
 from deployd.domain.secret import Secret
 from deployd.errors import NotAllowedError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 router = APIRouter(tags=["hooks"])
 bounds.MOST_BELOW["/hooks/"] = door.LARGEST
 
@@ -33,8 +31,10 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     413: {"description": "Too large"},
     422: {"description": "Signed, and not readable"},
     429: {"description": "Too many wrong signatures from one address"},
+    503: {"description": "It cannot be kept now (the disk is full, thousands wait): send it again"},
 }
 _PATIENCE = 30.0  # seconds for a body to come
+_SMALL = 64 * 1024  # bytes of a body that is read without keeping other requests waiting
 NOBODY = Secret(secrets.token_hex(32))
 """What an unknown app's deliveries are checked against: a refusal takes the same way whatever the reason. Made anew by
 each process: whoever knew it could sign for every app that has no secret yet."""
@@ -54,27 +54,25 @@ async def deliver(
 ) -> JSONResponse:
     """A push or a pull request, as GitHub, GitLab, Bitbucket, Gitea, Forgejo or a signed script sends it."""
     try:
-        body = await asyncio.wait_for(request.body(), _PATIENCE)
+        async with asyncio.timeout(_PATIENCE):
+            body = await request.body()
     except TimeoutError:
         return problems.response(door.too_slow(), 408)
     headers = {name.lower(): value for name, value in request.headers.items()}
     address = address_of(request)
-    return await run_in_threadpool(_deliver, daemon, guard, app=app, address=address, headers=headers, body=body)
-
-
-def _deliver(
-    daemon: Daemon, guard: Any, *, app: str, address: str, headers: Mapping[str, str], body: bytes
-) -> JSONResponse:
     known = AppName.pattern.fullmatch(app) is not None
-    secret = daemon.store.secrets.reveal("hook", app=app, name="") if known else None
+    secret = await daemon.hook_secrets.get(app) if known else None
+    check = partial(door.receive, headers, body, secret=secret or NOBODY, now=time.time())
     try:
-        delivered = door.receive(headers, body, secret=secret or NOBODY, now=time.time())
+        delivered = check() if len(body) <= _SMALL else await run_in_threadpool(check)
         if secret is None:
             raise door.refused()
     except NotAllowedError as error:
-        guard.refused(address, what=f"a delivery for {app[:40]!r} that is not signed", action="hook")
+        what = f"a delivery for {app[:40]!r} that is not signed"
+        await run_in_threadpool(guard.refused, address, what=what, action="hook")
         return problems.response(error, 401)
-    taken = daemon.hooks.take(asking.arrival(AppName(app), delivered, origin=f"hook from {address}"))
+    daemon.hook_secrets.proved(app, secret)
+    taken = await daemon.hooks.take(asking.arrival(AppName(app), delivered, origin=f"hook from {address}"))
     if taken.fresh and taken.rollouts:
         daemon.dispatcher.wake()
     state = "asked" if taken.rollouts else "ignored"

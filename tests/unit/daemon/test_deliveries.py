@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 from deployd.daemon import wiring
 from deployd.daemon.api import hooks
 from deployd.daemon.api.app import make_app
-from deployd.daemon.hooks import door
+from deployd.daemon.hooks import door, intake
 from deployd.domain.ids import AppName
 from deployd.domain.secret import Secret
 from deployd.paths import StatePaths
@@ -154,6 +154,56 @@ def test_a_burst_loses_nothing_and_does_duplicates_once(daemon, client):
     assert sorted(codes) == [200] * 80 + [202] * 40
     assert len(daemon.store.queue.waiting()) == 40
     assert len(daemon.store.deliveries.latest("shop", limit=500)) == 40
+
+
+@pytest.fixture
+def opened(daemon, monkeypatch):
+    """The apps whose secrets were read from the store, one entry each time."""
+    reveal, found = daemon.store.secrets.reveal, []
+    monkeypatch.setattr(
+        daemon.store.secrets,
+        "reveal",
+        lambda kind, *, app, name: [found.append(app), reveal(kind, app=app, name=name)][1],
+    )
+    return found
+
+
+def test_in_a_burst_the_secret_is_opened_once_and_one_that_was_changed_counts_at_once(
+    daemon, client, opened, monkeypatch
+):
+    monkeypatch.setattr(intake, "_AT_HAND", 3600.0)
+    codes = [post(client, made.github(made.github_push(ref=f"refs/heads/{n}"), delivery=f"{n}")) for n in range(20)]
+    assert {answer.status_code for answer in codes} == {202}
+    assert opened == ["shop"]
+    daemon.store.secrets.put("hook", app="shop", name="", value=Secret("another one"), who="test")
+    assert post(client, made.github(made.github_push())).status_code == 401
+    assert daemon.store.secrets.remove("hook", app="shop", name="")
+    assert post(client, made.github(made.github_push())).status_code == 401
+
+
+def test_a_refusal_takes_the_same_way_each_time_for_an_app_that_is_there(client, opened):
+    headers, body = made.github(made.github_push())
+    for _ in range(3):
+        assert client.post("/hooks/shop", headers=headers, content=body + b" ").status_code == 401
+    assert opened == ["shop"] * 3
+
+
+def test_those_who_ask_while_a_secret_is_read_wait_for_the_same_one(daemon, opened, monkeypatch):
+    reveal = daemon.store.secrets.reveal
+    gate = threading.Event()
+    monkeypatch.setattr(daemon.store.secrets, "reveal", lambda *a, **k: [gate.wait(10), reveal(*a, **k)][1])
+
+    async def all_at_once():
+        asking = [asyncio.ensure_future(daemon.hook_secrets.get("shop")) for _ in range(40)]
+        asking[0].cancel()  # who asked first goes away: the others get their answer all the same
+        await asyncio.sleep(0)
+        gate.set()
+        return await asyncio.gather(*asking, return_exceptions=True)
+
+    gone, *found = asyncio.run(all_at_once())
+    assert isinstance(gone, asyncio.CancelledError)
+    assert [one.reveal() for one in found] == [SECRET.reveal()] * 39
+    assert opened == ["shop"]
 
 
 def test_no_secret_is_anywhere_in_clear(daemon, client, caplog, tmp_path):
