@@ -118,6 +118,11 @@ class Group(TyperGroup):
         self.format_commands(ctx, formatter)
         _write_options(self, ctx, formatter)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """The example of the first verb."""
+        del ctx
+        formatter.write(f"\nExample:\n  $ {next(iter(self.commands.values())).epilog}\n")
+
 
 def _label(param: Any) -> str:
     return str(param.metavar or param.name.upper())

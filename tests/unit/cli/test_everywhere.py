@@ -269,3 +269,10 @@ def test_the_table_names_what_exists():
         if (Path(main.__file__).parent / f"{entry.module}.py").is_file():
             loaded = entry.load(name)
             assert loaded.name == name, name
+
+
+def test_the_help_of_a_noun_has_an_example_too(deployd):
+    nouns = [name for name, entry in commands.COMMANDS.items() if getattr(entry.load(name), "commands", None)]
+    assert "host" in nouns
+    for name in nouns:
+        assert f"\nExample:\n  $ deployd {name} " in deployd(name, "--help").out
