@@ -95,6 +95,12 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(
         default=None, description="The certificate's key.", examples=['"/etc/deployd/tls.key"']
     )
+    proxy: str | None = Field(
+        default=None,
+        description="The address of a proxy in front of `listen`: the last entry of its X-Forwarded-For says where a request comes from.",  # noqa: E501 - one sentence
+        examples=['"127.0.0.1"'],
+        pattern="^[0-9a-fA-F.:]+$",
+    )
     socket: Path | None = Field(
         default=None,
         description="A second unix socket of the daemon, for the group: the one in the state folder is for its owner.",

@@ -9,6 +9,7 @@ apps, and may expire. A parameter `app` in path or query is checked here; what a
 from __future__ import annotations
 
 import grp
+import ipaddress
 import os
 import pwd
 import threading
@@ -92,12 +93,12 @@ class Door:
     def refused(self, address: str, *, what: str, action: str = "login") -> None:
         """Count (and audit) somebody who could not prove who they are; raises TooManyError from the eleventh on."""
         self._daemon.metrics.refused.labels(action).inc()
-        moment = time.monotonic()
+        moment, counted = time.monotonic(), _network(address)
         with self._lock:
             if len(self._failures) >= _ADDRESSES:
                 self._failures.clear()
-            recent = [at for at in self._failures.get(address, ()) if at > moment - _WINDOW]
-            self._failures[address] = [*recent, moment][-_FAILURES - 1 :]
+            recent = [at for at in self._failures.get(counted, ()) if at > moment - _WINDOW]
+            self._failures[counted] = [*recent, moment][-_FAILURES - 1 :]
             count = len(recent) + 1
         if count > _FAILURES:
             raise TooManyError(
@@ -191,8 +192,26 @@ def has_door(route: APIRoute) -> bool:
 
 
 def address_of(request: Request) -> str:
-    """Where a request comes from."""
-    return request.client.host if request.client else "unknown"
+    """Where a request comes from: the connection's end, or whom the proxy there speaks for, if the settings name it."""
+    found = request.client.host if request.client else "unknown"
+    if found != request.app.state.daemon.settings.get("proxy"):
+        return found
+    told = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+    try:
+        return str(ipaddress.ip_address(told))
+    except ValueError:
+        return found
+
+
+def _network(address: str) -> str:
+    """What counts as one address: whoever has an IPv6 address mostly has 2**64 of them."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4 or parsed.ipv4_mapped:  # noqa: PLR2004 - IP's versions
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def _login(uid: int) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from deployd.daemon.api import problems
 from deployd.errors import UsageError
@@ -35,7 +37,11 @@ class Bounds:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count what comes in."""
+        """Count what comes in; who goes away in the middle of a body needs no answer, and no line in the log."""
+        with suppress(ClientDisconnect):
+            await self._bounded(scope, receive, send)
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or any(one.fullmatch(scope["path"]) for one in ENDLESS):
             await self._app(scope, receive, send)
             return

@@ -89,3 +89,22 @@ def test_a_head_that_is_too_large_is_refused(served):
         return told
 
     assert not served(talk).startswith(b"HTTP/1.1 200")
+
+
+def test_who_goes_away_in_the_middle_of_a_body_leaves_no_line_in_the_log(served, caplog):
+    async def talk(port):
+        for path in (b"/hooks/shop", b"/v1/cancel"):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(HEAD.replace(b"/v1/cancel", path) + b"\r\n{")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.close()
+            await writer.wait_closed()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        told = await reader.readuntil(b"}")
+        writer.close()
+        return told
+
+    assert b" 200 " in served(talk)
+    assert "ClientDisconnect" not in caplog.text

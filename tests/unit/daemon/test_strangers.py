@@ -23,6 +23,7 @@ from deployd.errors import NotFoundError
 from deployd.rollouts import consent
 from deployd.store.database import Database, _explained
 from tests.contract.test_store import provenance_of, release_of
+from tests.unit.daemon.frame import TestClient
 
 PLACE = "/v1/apps/shop/environments/production"
 ROLLOUT = RolloutId("r-20261121-101530-k2x7ab")
@@ -126,3 +127,24 @@ def test_what_cannot_be_kept_now_is_to_be_sent_again(frame, monkeypatch, full):
     answer = frame.client.post("/hooks/shop", content=body, headers=headers)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def wrong(frame, forwarded: str, *, peer: str, proxy: str | None = None) -> tuple[int, str]:
+    """The answer to a wrong token, and where the audit log says that it came from."""
+    frame.daemon.change_settings({"proxy": proxy} if proxy else {})
+    client = TestClient(frame.app, client=(peer, 1))
+    headers = {"Authorization": "Bearer x", "X-Forwarded-For": forwarded}
+    return client.get("/v1/me", headers=headers).status_code, frame.daemon.store.audit.latest()[0].origin
+
+
+def test_where_a_request_comes_from_is_what_the_proxy_says_and_nobody_else(frame):
+    assert wrong(frame, "192.0.2.7", peer="127.0.0.1")[1] == "127.0.0.1"
+    assert wrong(frame, "192.0.2.7", peer="198.51.100.1", proxy="127.0.0.1")[1] == "198.51.100.1"
+    assert wrong(frame, "10.0.0.1, 192.0.2.7", peer="127.0.0.1", proxy="127.0.0.1")[1] == "192.0.2.7"
+    assert wrong(frame, "nonsense\x0b", peer="127.0.0.1", proxy="127.0.0.1")[1] == "127.0.0.1"
+
+
+def test_one_network_of_ipv6_is_one_address_and_two_behind_a_proxy_are_two(frame):
+    codes = [wrong(frame, f"2001:db8::{one:x}", peer="127.0.0.1", proxy="127.0.0.1")[0] for one in range(1, 13)]
+    assert codes == [401] * 10 + [429] * 2
+    assert wrong(frame, "2001:db8:0:1::1", peer="127.0.0.1", proxy="127.0.0.1")[0] == 401
