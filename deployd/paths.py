@@ -14,17 +14,18 @@ def default_state_dir() -> Path:
     """`/var/lib/deployd` as root, otherwise `$XDG_STATE_HOME/deployd`."""
     if os.geteuid() == 0:
         return Path("/var/lib/deployd")
-    return Path(os.environ.get("XDG_STATE_HOME") or _home() / ".local" / "state") / "deployd"
+    return Path(os.environ.get("XDG_STATE_HOME") or home() / ".local" / "state") / "deployd"
 
 
 def cache_dir() -> Path:
     """For what can be made again: `/var/cache/deployd` as root, else `$XDG_CACHE_HOME/deployd`."""
     if os.geteuid() == 0:
         return Path("/var/cache/deployd")
-    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "deployd"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "deployd"
 
 
-def _home() -> Path:
+def home() -> Path:
+    """The person's own folder; raises ConfigError when there is none."""
     try:
         return Path.home()
     except RuntimeError as error:  # a user without an entry in passwd, and no HOME

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deployd import paths
 from deployd.errors import NotAllowedError, UsageError
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def find(cli: Cli) -> Daemon | None:
 
 def login_file() -> Path:
     """What `deployd login` keeps, 0600."""
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(home) / "deployd" / "login.json"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or paths.home() / ".config") / "deployd" / "login.json"
 
 
 def read_login() -> dict[str, str] | None:

@@ -12,6 +12,7 @@ import threading
 
 import pytest
 
+from deployd import paths
 from deployd.cli import main, stages
 from deployd.cli.render import Screen
 from deployd.domain import repository
@@ -216,3 +217,15 @@ def test_letters_that_the_locale_lacks_are_escaped(app):
         check=False,
     )
     assert (done.returncode, done.stdout[:8]) == (0, b"\\u2713 w")
+
+
+def test_a_user_without_a_home_is_told_what_to_name(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(ConfigError) as caught:
+        paths.default_state_dir()
+    assert "--state-dir" in caught.value.fix
