@@ -58,7 +58,10 @@ def list_(cli: Cli) -> None:
 
 @apps.verb("remove", example="deployd app remove shop")
 def remove(cli: Cli, name: Annotated[str, typer.Argument(metavar="NAME", help="The app's name.")]) -> None:
-    """Forget an app: nothing releases it by itself any more. Its releases and what is live stay."""
+    """Forget an app, its webhook and its scheduled releases: nothing releases it by itself any more.
+
+    Its releases and what is live stay.
+    """
     app = parse_id(AppName.parse, name, flag="NAME")
     cli.confirm(f"Forget {app}?")
     cli.daemon.remove_app(app)

@@ -57,10 +57,15 @@ def put_app(app: App, body: AppBody, request: Request, caller: Admin, daemon: Th
 
 
 @router.delete("/apps/{app}", status_code=204)
-def remove_app(app: App, request: Request, _caller: Admin, daemon: TheDaemon) -> None:
-    """Forget an app; its releases and what is live stay."""
+def remove_app(app: App, request: Request, caller: Admin, daemon: TheDaemon) -> None:
+    """Forget an app, its webhook's secret and its scheduled releases; its releases and what is live stay."""
     request.state.audit = {"action": "remove app", "subject": app, "app": app}
-    daemon.store.apps.remove(AppName(app))
+    store = daemon.store
+    store.apps.remove(AppName(app))
+    store.secrets.remove("hook", app=app, name="")
+    for one in store.schedules.active(AppName(app)):
+        if one.kind == "release":
+            store.schedules.end(one.id, "cancelled", who=caller.who)
 
 
 @router.get("/hosts")

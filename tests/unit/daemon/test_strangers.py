@@ -148,3 +148,16 @@ def test_one_network_of_ipv6_is_one_address_and_two_behind_a_proxy_are_two(frame
     codes = [wrong(frame, f"2001:db8::{one:x}", peer="127.0.0.1", proxy="127.0.0.1")[0] for one in range(1, 13)]
     assert codes == [401] * 10 + [429] * 2
     assert wrong(frame, "2001:db8:0:1::1", peer="127.0.0.1", proxy="127.0.0.1")[0] == 401
+
+
+def test_an_app_that_was_removed_is_released_by_nothing(frame):
+    frame.local.put("/v1/apps/shop", json={"repository": "https://git.example/shop.git"})
+    secret = frame.local.post("/v1/apps/shop/hook", json={}).json()["secret"]
+    for kind in ("release", "rollback"):
+        assert frame.local.post(f"{PLACE}/schedules", json={"kind": kind, "cron": "0 4 * * *"}).status_code == 201
+    assert frame.local.delete("/v1/apps/shop").status_code == 204
+    left = frame.local.get("/v1/apps/shop/schedules").json()["schedules"]
+    assert [one["kind"] for one in left] == ["rollback"]
+    frame.local.put("/v1/apps/shop", json={"repository": "https://git.example/another.git"})
+    body, headers = signed(secret, ref="refs/heads/main", after="a" * 40)
+    assert frame.client.post("/hooks/shop", content=body, headers=headers).status_code == 401
