@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from deployd import paths as own_paths
 from deployd import process
 from deployd.errors import CommandError, HostError
-from deployd.hosts import admin, keys, webserver
+from deployd.hosts import admin, helperfiles, keys, webserver
 from deployd.hosts.pool import Pool
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def inventory_of(
     public_key: str,
     folder: Path,
 ) -> dict[str, Any]:
-    """Ansible's inventory: how to log in, and what the playbook needs to know of each host."""
+    """Ansible's inventory: how to log in, and what the playbook needs to know of each host. Packs the helper."""
+    helper = helperfiles.pack(folder / "helper.tar")
     variables = {}
     for host in hosts:
         server = web[bare[host.name].cpu]
@@ -139,6 +140,8 @@ def inventory_of(
             "ansible_python_interpreter": "/usr/bin/python3",
             "ansible_ssh_common_args": shlex.join(words),
             "deployd_public_key": public_key,
+            "deployd_helper_archive": str(folder / "helper.tar"),
+            "deployd_helper_version": helper,
             "deployd_web_file": str(server.path),
             "deployd_web_version": server.version,
             "deployd_web_sha256": server.sha256,

@@ -1,4 +1,4 @@
-"""The helper file run on this machine, with all its paths below one folder: a transport for contract tests.
+"""The helper run on this machine, with all its paths below one folder: a transport for contract tests.
 
 The folder is the whole host. Replacements for systemctl and caddy are programs that the tests bring.
 """
@@ -12,9 +12,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from deployd import paths, process
+from deployd import process
 from deployd.errors import CancelledError
-from deployd.hosts import causes
+from deployd.hosts import causes, helperfiles
 from deployd.hosts.serve import ARGV as SERVE
 from deployd.hosts.serve import Services, can_serve
 from deployd.hosts.transport import UNKNOWN, LineBuffer, Reply
@@ -42,7 +42,7 @@ class Local:
     ) -> None:
         self._name = name
         self.root = root
-        self._helper = helper or paths.data_dir("playbooks") / "files" / "deployd-host"
+        self._helper = helper or helperfiles.entry()
         self._environment = {"DEPLOYD_HOST_ROOT": str(root)} | dict(environment or {})
         self._services = Services(lambda: self.open(SERVE), most=1) if served else None
 

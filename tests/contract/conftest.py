@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.fakehost import HELPER, SERVERS, FakeHost, TcpServer, answering
+from deployd.hosts import helperfiles
+from tests.contract.fakehost import SERVERS, FakeHost, TcpServer, answering
 from tests.contract.realweb import RealWeb
 from tests.support.postgres import Cluster
 
@@ -25,11 +29,13 @@ def tcp_server() -> Any:
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The helper as the playbook installs it: compiled once, with a launcher."""
+    """The helper as the playbook installs it: unpacked, compiled once, and a link that leads to it."""
     folder = tmp_path_factory.mktemp("library")
-    shutil.copy(HELPER, folder / "deployd_host.py")
-    launcher = (HELPER.parent / "deployd-host-launcher").read_text()
-    (folder / "start").write_text(launcher.replace("/usr/local/lib/deployd", str(folder)))
+    version = helperfiles.pack(folder / "helper.tar")
+    with tarfile.open(folder / "helper.tar") as archive:
+        archive.extractall(folder, filter="fully_trusted")
+    subprocess.run([sys.executable, "-IS", "-m", "compileall", "-q", str(folder / version)], check=True)
+    (folder / "start").symlink_to(folder / version / helperfiles.ENTRY)
     return folder
 
 

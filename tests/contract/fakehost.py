@@ -15,7 +15,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-HELPER = Path(__file__).parents[2] / "playbooks" / "files" / "deployd-host"
 ONE_SHOT = {"hold", "logs", "exec", "serve", "boot", "web-setup"}
 RUNTIME = "node-22.22.3-linux-x64-glibc"
 BUILT = 1_790_000_000
