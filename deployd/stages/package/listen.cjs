@@ -8,8 +8,8 @@
  *            first (a server that closes them loses the POST that is just on its way). Only when no connection is
  *            left do the app's own SIGTERM handlers run.
  *   start    Until visitors reach it, a release yields the processor to the one that serves them: starting takes a core
- *            for a moment. It yields nearly all at first, and less after three seconds: a busy host must not keep it
- *            from ever starting. Its first request as the current release ends that.
+ *            for a moment. It yields nearly all at first, less after three seconds and nothing after ten: a busy host
+ *            must not keep it from ever starting. Its first request as the current release ends that.
  *   own      A connection of the server's own to localhost and that port reaches the server itself: nothing listens on TCP,
  *            and apps (and the images of Next.js 13) ask themselves there.
  *   cluster  The workers of a server that forks get their connections from it: they are watched too, and SIGTERM waits
@@ -29,10 +29,13 @@ const path = require("node:path");
 const FIRST_FD = 3;
 const KEEP_ALIVE_MS = 75_000; // far longer than the web server's 5 s: it must be the one who closes
 const IDLE_EXIT = 75;
-const STARTING = 15; // a thirtieth of the weight of nice 0
-const STARTING_MS = 3_000;
+// Until so many milliseconds after the start. Nice 10 has a tenth of the weight of nice 0, nice 5 a third.
+const YIELDING = [
+  { niceness: 10, until: 3_000 },
+  { niceness: 5, until: 10_000 },
+  { niceness: 0, until: Infinity },
+];
 const RETRY_MS = 110; // the kernel takes one change of any group in 0.1 s from a user
-const YIELDING = 5; // a third of that weight
 const QUIET_MS = 10_000; // a drain whose peer does not close its idle connections ends them after this long
 
 const DRAIN = "NODE_DEPLOYD_DRAIN"; // messages whose name begins so are seen by no handler of the app's
@@ -252,17 +255,18 @@ function install(worker = false) {
 }
 
 /*
- * Yields nearly all of the processor at first, and less after STARTING_MS, until `ended`. What the kernel does not take
- * at once, because another group was changed just before, is tried again.
+ * Yields the processor as YIELDING says until `ended`. What the kernel does not take at once, because another group was
+ * changed just before, is tried again.
  */
 function yieldUntil(ended) {
   const since = Date.now();
-  let set = setNiceness(STARTING) ? STARTING : 0;
+  let set = setNiceness(YIELDING[0].niceness) ? YIELDING[0] : null;
   const again = setInterval(() => {
     if (ended()) return clearInterval(again);
-    const wanted = Date.now() - since < STARTING_MS ? STARTING : YIELDING;
-    if (set !== wanted && setNiceness(wanted)) set = wanted;
-    if (set === YIELDING) clearInterval(again);
+    const passed = Date.now() - since;
+    const wanted = YIELDING.find((step) => passed < step.until);
+    if (set !== wanted && setNiceness(wanted.niceness)) set = wanted;
+    if (set === YIELDING.at(-1)) clearInterval(again);
   }, RETRY_MS).unref();
 }
 
