@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from deployd.store import Store
 
 _LONGEST = timedelta(days=3660)
+_SAME = ("purpose", "kind", "ref", "release", "at", "cron", "timezone")
+"""What two schedules of one environment have in common when they are the same one twice."""
 
 
 def schedule(
@@ -78,6 +80,12 @@ def schedule(
     )
     if cron:
         made = _with_next(made, moment)
+    for other in store.schedules.active(app, environment):
+        if all(getattr(other, name) == getattr(made, name) for name in _SAME):
+            raise _usage(
+                f"{other.id} is the same: {kind} of {app} {environment} at that time",
+                f"keep it, or `deployd schedule cancel {other.id}` first; twice at once would go back twice",
+            )
     store.schedules.add(made)
     return made
 

@@ -161,3 +161,14 @@ def test_an_app_that_was_removed_is_released_by_nothing(frame):
     frame.local.put("/v1/apps/shop", json={"repository": "https://git.example/another.git"})
     body, headers = signed(secret, ref="refs/heads/main", after="a" * 40)
     assert frame.client.post("/hooks/shop", content=body, headers=headers).status_code == 401
+
+
+def test_the_same_schedule_twice_is_refused_and_names_the_first(frame):
+    wanted = {"kind": "rollback", "at": "tomorrow 04:00", "timezone": "Asia/Kathmandu"}
+    first = frame.local.post(f"{PLACE}/schedules", json=wanted)
+    again = frame.local.post(f"{PLACE}/schedules", json=wanted)
+    assert (first.status_code, again.status_code) == (201, 422)
+    assert first.json()["id"] in again.json()["detail"]
+    assert frame.local.post(f"{PLACE}/schedules", json={**wanted, "timezone": "UTC"}).status_code == 201
+    assert frame.local.delete(f"/v1/schedules/{first.json()['id']}").status_code == 200
+    assert frame.local.post(f"{PLACE}/schedules", json=wanted).status_code == 201
