@@ -43,6 +43,7 @@ LONGEST = 7200.0
 _APART = 0.05  # seconds between two looks in a burst
 _BURST = 10.0  # seconds that a burst of deliveries may keep the dispatcher from looking
 _SHARE = 3.0  # so many times as long as a look took, nothing is looked at: with a thousand that wait, each is long
+_FEW = 20  # pushes to be resolved: with more, the dispatcher waits between its looks
 _RESOLVING = 12
 _OF_ONE = 4  # of them of one repository: one that does not answer holds up no push to another
 
@@ -248,7 +249,7 @@ class Dispatcher:
             self._seen.pop(queued.id, None)
             with self._lock:
                 self._resolving.pop(queued.id, None)
-            self.wake()
+            self.wake(urgent=len(self._seen) < _FEW)
 
     # rollouts
 

@@ -72,6 +72,17 @@ def test_the_file_is_for_its_owner_only_and_in_wal(store):
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_a_burst_of_writes_is_not_held_up_by_bringing_the_file_up_to_date(store):
+    before = store.database.file.stat().st_size
+    with store.database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE much (data BLOB)")
+    for _ in range(10):
+        with store.database.write() as connection:
+            connection.exec_driver_sql("INSERT INTO much VALUES (zeroblob(800000))")
+    assert store.database.file.stat().st_size == before
+    assert store.database.file.with_name(f"{store.database.file.name}-wal").stat().st_size > 8_000_000
+
+
 def test_a_newer_schema_is_refused(store):
     store.hosts.all()
     store.close()

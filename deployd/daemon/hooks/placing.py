@@ -30,6 +30,8 @@ def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> t
     """The ask once for each environment that it is for, with its commit; and the reason when there is none."""
     details = ask.details or {}
     tag = details.get("tag")
+    below = f"{app.subdir}/" if app.subdir else ""
+    history.look_ahead(None if tag else ask.branch, ask.commit, [f"{below}{FILE}", f"{below}package.json"])
     commit = history.tagged(tag) if tag else history.newest(ask.branch or "", ask.commit)
     if commit is None:
         return (), f"{tag or ask.branch} is gone by now"
@@ -78,6 +80,8 @@ def _unchanged(place: Ask, here: AppEnvironment, *, app: RegisteredApp, history:
         return None
     changed = _changed(place, came, history)
     if changed is None or (place.details or {}).get("tag"):
+        return None
+    if filters.concerns(changed, subdir=app.subdir, used=(), push=here.options.push):
         return None
     used = history.used_folders(place.commit or "", app.subdir)
     if filters.concerns(changed, subdir=app.subdir, used=used, push=here.options.push):

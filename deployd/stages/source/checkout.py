@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,10 +39,9 @@ def checkout(
     if git.is_local(request.repository) and not git.is_bare(Path(request.repository)):
         tree = _local(request, mirrors=mirrors, into=into, report=report, cancel=cancel)
     else:
-        found = mirror.kept(request.repository, request.ref, mirrors=mirrors) or mirror.fetch(
-            request.repository, mirrors=mirrors, cancel=cancel
-        )
-        commit = mirror.resolve(found, request.ref)
+        kept = mirror.kept(request.repository, request.ref, mirrors=mirrors)
+        found = kept or mirror.fetch(request.repository, mirrors=mirrors, cancel=cancel)
+        commit = request.ref if kept else mirror.resolve(found, request.ref)
         tree = _commit(
             found, commit, request=request, branch=_branch(found.git_dir, request.ref), into=into, cancel=cancel
         )
@@ -93,13 +93,16 @@ def _commit(
     into: Path,
     cancel: threading.Event | None,
 ) -> SourceTree:
-    _lay_out(found, commit, into=into, cancel=cancel, mirrors=found.git_dir.parent)
-    commitonly.write(into, commit, branch=branch, git_dir=found.git_dir, cancel=cancel)
-    subject, author = _described(commit, git_dir=found.git_dir)
+    with ThreadPoolExecutor(1) as beside:  # git's own files go beside the tree's, and take as long
+        own = beside.submit(commitonly.write, into, commit, branch=branch, git_dir=found.git_dir, cancel=cancel)
+        _lay_out(found, commit, into=into, cancel=cancel, mirrors=found.git_dir.parent)
+        own.result()
+    told = git.run("log", "-1", "--format=%T%x00%s%x00%an <%ae>", commit, git_dir=found.git_dir).text.rstrip("\n")
+    tree_hash, subject, author = told.split("\0", 2)
     return SourceTree(
         root=str(into),
         app_dir=str(_app_dir(into, request)),
-        tree_hash=git.run("rev-parse", f"{commit}^{{tree}}", git_dir=found.git_dir).text.strip(),
+        tree_hash=tree_hash,
         commit=commit,
         branch=branch,
         ref=request.ref,
@@ -218,10 +221,8 @@ def _described(commit: str, *, git_dir: Path | None = None, cwd: Path | None = N
 
 
 def _branch(git_dir: Path, ref: str) -> str | None:
-    if mirror.commit_of(f"refs/heads/{ref}", git_dir=git_dir):
-        return ref
     if not mirror.COMMIT.fullmatch(ref):
-        return None
+        return ref if mirror.commit_of(f"refs/heads/{ref}", git_dir=git_dir) else None
     heads = git.run("for-each-ref", f"--points-at={ref}", "--format=%(refname:short)", "refs/heads", git_dir=git_dir)
     names = heads.text.split()
     return names[0] if len(names) == 1 else None  # the head of one branch: that is what was meant

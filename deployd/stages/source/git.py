@@ -55,12 +55,19 @@ def run(
     check: bool = True,
     timeout: float = 600.0,
     cancel: threading.Event | None = None,
+    stdin: bytes | None = None,
 ) -> process.Completed:
     """Run git in a repository; raises CommandError unless `check` is False."""
     place = [f"--git-dir={git_dir}"] if git_dir else []
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     return process.run(
-        ["git", *settings, *place, *words], cwd=cwd, env=environment(env), check=check, timeout=timeout, cancel=cancel
+        ["git", *settings, *place, *words],
+        cwd=cwd,
+        env=environment(env),
+        stdin=stdin,
+        check=check,
+        timeout=timeout,
+        cancel=cancel,
     )
 
 

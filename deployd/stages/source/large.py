@@ -41,7 +41,8 @@ def fill(into: Path, *, repository: str, mirror: Path | None = None, commit: str
 
 
 def _pointers(into: Path) -> Iterator[tuple[str, str]]:
-    for here, _, files in os.walk(into):
+    for here, folders, files in os.walk(into):
+        folders[:] = [name for name in folders if name != ".git"]
         for name in files:
             path = Path(here) / name
             if path.is_symlink() or path.stat().st_size > _LONGEST:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deployd.errors import CommandError, SourceError
-from deployd.stages.source import git
+from deployd.stages.source import git, objects
 
 if TYPE_CHECKING:
     import threading
@@ -42,10 +42,16 @@ def _locked(path: Path) -> Iterator[None]:
 
 def kept(repository: str, commit: str, *, mirrors: Path) -> Mirror | None:
     """The mirror, if it has that full commit already: a commit never changes, so nothing need be fetched for it."""
+    mirror = place(repository, commit, mirrors=mirrors)
+    return mirror if mirror is not None and has(mirror, commit) else None
+
+
+def place(repository: str, commit: str, *, mirrors: Path) -> Mirror | None:
+    """The mirror that may have that full commit; None when there is none yet, or the commit's id is not whole."""
     if not COMMIT.fullmatch(commit):
         return None
     mirror = _mirror(git.checked_repository(repository), mirrors)
-    return mirror if (mirror.git_dir / "HEAD").exists() and has(mirror, commit) else None
+    return mirror if (mirror.git_dir / "HEAD").exists() else None
 
 
 def _mirror(repository: str, mirrors: Path) -> Mirror:
@@ -90,7 +96,7 @@ def _fetch_all(mirror: Mirror, *, cancel: threading.Event | None) -> None:
 
 
 def _fetch(mirror: Mirror, specs: list[str], *, prune: bool, cancel: threading.Event | None) -> None:
-    options = ["--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--update-shallow"]
+    options = ["--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--update-shallow", "--no-auto-gc"]
     if prune:
         options.append("--prune")
     if git.is_local(mirror.repository) or mirror.repository.startswith("file:"):
@@ -112,10 +118,10 @@ def resolve(mirror: Mirror, ref: str) -> str:
     """The full commit id of a branch, tag or commit; raises SourceError."""
     ref = git.checked_ref(ref)
     candidates = [HEAD] if ref == "HEAD" else [f"refs/heads/{ref}", f"refs/tags/{ref}", ref]
-    for candidate in candidates:
-        commit = commit_of(candidate, git_dir=mirror.git_dir)
-        if commit:
-            return commit
+    found = objects.read(mirror.git_dir, [f"{candidate}^{{commit}}" for candidate in candidates])
+    commit = next((one.oid for one in found if one is not None), None)
+    if commit:
+        return commit
     raise SourceError(
         f"{mirror.repository} has no branch, tag or commit {ref!r}",
         code="ref-unknown",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deployd.errors import SourceError
-from deployd.stages.source import git, mirror
+from deployd.stages.source import mirror, objects
 
 if TYPE_CHECKING:
     import threading
@@ -36,20 +36,34 @@ def peek(
 
     The mirror is fetched before, unless it has `wanted` already.
     """
-    found = mirror.kept(repository, wanted, mirrors=mirrors) if wanted else None
-    found = found or mirror.fetch(repository, mirrors=mirrors, cancel=cancel)
-    if wanted and not mirror.has(found, wanted):
-        found = _fetch_commit(repository, wanted, mirrors=mirrors, cancel=cancel)
-    commit = mirror.resolve(found, wanted or ref)
-    done = git.run("cat-file", "blob", f"{commit}:{path}", git_dir=found.git_dir, check=False, cancel=cancel)
-    if done.returncode != 0 or len(done.stdout) > _MOST:
+    there = _there(repository, wanted, path, mirrors=mirrors, cancel=cancel) if wanted else None
+    if there is not None:
+        commit, blob = there
+    else:
+        found = mirror.fetch(repository, mirrors=mirrors, cancel=cancel)
+        if wanted and not mirror.has(found, wanted):
+            found = _fetch_commit(repository, wanted, mirrors=mirrors, cancel=cancel)
+        commit = mirror.resolve(found, wanted or ref)
+        (blob,) = objects.read(found.git_dir, [f"{commit}:{path}"], cancel=cancel)
+    if blob is None or blob.kind != "blob" or len(blob.data) > _MOST:
         raise SourceError(
             f"commit {commit[:10]} of {repository} has no file {path}",
             code="app-file-missing",
             live="unchanged",
             fix="commit deployd.toml in the app's folder (`deployd init` writes one), or register the app with --dir",
         )
-    return Peek(commit=commit, text=done.stdout.decode(errors="replace"))
+    return Peek(commit=commit, text=blob.data.decode(errors="replace"))
+
+
+def _there(
+    repository: str, wanted: str, path: str, *, mirrors: Path, cancel: threading.Event | None
+) -> tuple[str, objects.Found | None] | None:
+    """A full commit that the mirror has already, and the file in it: nothing is fetched, and git is asked once."""
+    place = mirror.place(repository, wanted, mirrors=mirrors)
+    if place is None:
+        return None
+    commit, blob = objects.read(place.git_dir, [f"{wanted}^{{commit}}", f"{wanted}:{path}"], cancel=cancel)
+    return (commit.oid, blob) if commit is not None else None
 
 
 def _fetch_commit(repository: str, commit: str, *, mirrors: Path, cancel: threading.Event | None) -> mirror.Mirror:
