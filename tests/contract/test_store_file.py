@@ -73,9 +73,9 @@ def test_the_file_is_for_its_owner_only_and_in_wal(store):
 
 
 def test_a_burst_of_writes_is_not_held_up_by_bringing_the_file_up_to_date(store):
-    before = store.database.file.stat().st_size
     with store.database.write() as connection:
         connection.exec_driver_sql("CREATE TABLE much (data BLOB)")
+    before = store.database.file.stat().st_size
     for _ in range(10):
         with store.database.write() as connection:
             connection.exec_driver_sql("INSERT INTO much VALUES (zeroblob(800000))")
