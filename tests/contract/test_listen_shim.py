@@ -125,6 +125,66 @@ def test_server_takes_the_inherited_socket_however_it_listens(serve: Callable[..
     assert served.get() == (200, "hello 127.0.0.1", "keep-alive")
 
 
+METRICS = "http.createServer((request, response) => response.end('metrics')).listen({port: METRICS, host: '127.0.0.1'}"
+
+
+def free_port() -> int:
+    with socket.socket() as probing:
+        probing.bind(("127.0.0.1", 0))
+        return int(probing.getsockname()[1])
+
+
+def metrics_of(port: int) -> str:
+    """What the server says on a port of its own, once it is there."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("GET", "/")
+            return connection.getresponse().read().decode()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        finally:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        f"{METRICS}); server.listen(3000, () => console.log('ready', server.address().port, server.listening));",
+        f"{METRICS}, () => setTimeout(() => server.listen(3000, () => console.log('ready', 3000, true)), 200));",
+        f"server.listen(3000, () => console.log('ready', 3000, true)); {METRICS});",
+    ],
+)
+def test_visitors_get_the_server_on_port_and_metrics_keep_theirs(serve: Callable[..., Served], listen: str) -> None:
+    port = free_port()
+    served = serve(listen=listen.replace("METRICS", str(port)))
+
+    assert metrics_of(port) == "metrics"
+    while "ready" not in served.output():
+        time.sleep(0.02)
+    assert served.get() == (200, "hello 127.0.0.1", "keep-alive")
+    assert "ready 3000 true" in served.output()
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(20) == 143
+    assert "closed" in served.output()
+
+
+def test_a_port_that_the_release_before_has_still_is_waited_for(serve: Callable[..., Served]) -> None:
+    port = free_port()
+    with socket.socket() as before:
+        before.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        before.bind(("127.0.0.1", port))
+        before.listen()
+        served = serve(listen=f"{METRICS}); server.listen(3000);".replace("METRICS", str(port)))
+        assert served.get()[1] == "hello 127.0.0.1"
+        while "is taken" not in served.output():
+            time.sleep(0.02)
+    assert metrics_of(port) == "metrics"
+    assert served.get()[1] == "hello 127.0.0.1"
+
+
 def test_sigterm_answers_what_is_under_way_then_lets_the_app_stop(serve: Callable[..., Served]) -> None:
     served = serve()
     served.get()

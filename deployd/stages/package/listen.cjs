@@ -2,7 +2,9 @@
  * Preloaded (`node --require`) into every release's server. It gives the server the listening socket that systemd
  * holds, and makes stopping harmless:
  *
- *   listen   The first listen() on $PORT (or, for a server with a port of its own, on any port) takes descriptor 3.
+ *   listen   The first listen() on $PORT (or, for a server with a port of its own, on any port) takes descriptor 3. When
+ *            another port came first (metrics, for example) and $PORT comes later, the later one has it from then on.
+ *   others   A further port that is taken is tried again each second: the release before has it until it stops.
  *   SIGTERM  The listening descriptor is closed, nothing else: new connections wait in systemd's queue. What is under
  *            way is answered with `Connection: close`. Idle connections are left to the web server, which closes them
  *            first (a server that closes them loses the POST that is just on its way). Only when no connection is
@@ -55,30 +57,71 @@ function install(worker = false) {
   const answering = new Set();
   const busy = new Set(); // workers that have not drained yet
   let server = null;
+  let taken = null; // which port the server asked for, and how
   let handle = null;
   let draining = false;
   let released = false; // the app's own SIGTERM handlers may run
   let lastSeen = Date.now();
   let whenDrained = null;
+  let idling = false; // whether the timer of idle exit runs
   let yielding = !isCurrent();
   if (yielding) yieldUntil(() => !yielding);
 
   const listen = net.Server.prototype.listen;
   net.Server.prototype.listen = function (...args) {
     const port = portOf(args);
-    if (server !== null || port === null || (port !== Number(wanted) && !isFirstOwnPort(port))) {
-      return listen.apply(this, args);
+    const callback = args.findLast((argument) => typeof argument === "function");
+    const visitors = port !== null && port === Number(wanted);
+    if (server !== null && visitors && taken.port !== port && !worker && handOn(this, port, callback)) return this;
+    if (server !== null || port === null || (!visitors && !isFirstOwnPort(port))) {
+      return port > 0 && !worker ? listenPatiently(this, args) : listen.apply(this, args);
     }
     server = this;
+    taken = { port, args };
     this.once("listening", () => {
-      handle = this._handle; // a server that its workers share loses it then
+      if (server === this) handle = this._handle; // a server that its workers share loses it then
     });
     watch(this, port);
     if (worker || workers().length === 0) answerSelf(this, port);
     if (worker) return listen.apply(this, args);
-    const callback = args.findLast((argument) => typeof argument === "function");
     return listen.call(this, { fd: FIRST_FD }, callback);
   };
+
+  /* Give the socket from the server that came first to the one on $PORT; false when this Node.js does not allow it. */
+  function handOn(to, port, callback) {
+    const first = server;
+    const given = first._handle;
+    const owner = given && Object.getOwnPropertySymbols(given).find((one) => one.description === "owner_symbol");
+    if (!owner || draining || to._handle) return false;
+    first._handle = null;
+    delete first.address;
+    to._handle = given;
+    given[owner] = to;
+    handle = given;
+    server = to;
+    const { args } = taken;
+    taken = { port, args: [] };
+    watch(to, port);
+    answerSelf(to, port);
+    if (callback) to.once("listening", callback);
+    process.nextTick(() => to.emit("listening"));
+    listenPatiently(first, args.filter((argument) => typeof argument !== "function")); // it was told that it listens
+    return true;
+  }
+
+  function listenPatiently(target, args) {
+    const emit = target.emit;
+    let told = false;
+    target.emit = function (event, error, ...rest) {
+      if (event !== "error" || !error || error.code !== "EADDRINUSE") return emit.call(this, event, error, ...rest);
+      if (!told) console.warn(`deployd: port ${error.port} is taken, by the release before perhaps: it is tried again`);
+      told = true;
+      const again = args.filter((argument) => typeof argument !== "function");
+      setTimeout(() => draining || target.listening || listen.apply(target, again), 1000).unref();
+      return true;
+    };
+    return listen.apply(target, args);
+  }
 
   function workers() {
     return Object.values(require("node:cluster").workers || {});
@@ -98,7 +141,7 @@ function install(worker = false) {
       target.maxRequestsPerSocket = 100; // else pooled connections stay with the instance that was there first
     }
     target.prependListener("connection", (socket) => {
-      if (socket.deployd === "own") return; // part of a request that is counted
+      if (socket.deployd === "own" || target !== server) return; // part of a request that is counted; not for visitors
       lastSeen = Date.now();
       open.add(socket);
       // A unix socket has no address; code that reads one finds the web server's.
@@ -111,6 +154,7 @@ function install(worker = false) {
       });
     });
     target.prependListener("request", (_request, response) => {
+      if (target !== server) return;
       lastSeen = Date.now();
       if (yielding && isCurrent()) yielding = !setNiceness(0);
       if (draining) response.shouldKeepAlive = false;
@@ -121,14 +165,15 @@ function install(worker = false) {
       });
     });
     const seconds = Number(process.env.DEPLOYD_IDLE);
-    if (seconds > 0 && !worker && !(Number(process.env.DEPLOYD_INSTANCES) > 1)) {
+    if (seconds > 0 && !worker && !idling && !(Number(process.env.DEPLOYD_INSTANCES) > 1)) {
+      idling = true;
       setInterval(() => exitWhenIdle(seconds * 1000), Math.min(seconds * 250, 15_000)).unref();
     }
   }
 
   function answerSelf(target, port) {
     // /tmp is the unit's own: nobody else reaches it there
-    const own = path.join(os.tmpdir(), `deployd-own-${process.pid}.sock`);
+    const own = path.join(os.tmpdir(), `deployd-own-${process.pid}-${port}.sock`);
     const inner = net.createServer((socket) => {
       socket.deployd = "own";
       Object.defineProperty(socket, "remoteAddress", { value: "127.0.0.1", configurable: true });
