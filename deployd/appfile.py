@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deployd.domain.ids import HostName
 
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
-_SHORT = {"skew_protection": "keep", "error_pages": "trace"}
+_SHORT = {"skew_protection": "keep", "error_pages": "trace", "bake": "rollout"}
 _TOP = ("name", "environments", *(section.name for section in appkeys.SECTIONS))
 
 

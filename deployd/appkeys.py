@@ -247,6 +247,13 @@ ROLLOUT = Section(
             "if it fails, what is live stays live.",
         ),
         Key(name="before_timeout", kind=DURATION, example='"10m"', help="How long that may take."),
+        Key(
+            name="bake",
+            kind=DURATION,
+            example='"5m"',
+            help="How long visitors' errors and times are compared with those of the release before; when they are "
+            'clearly worse, it goes back by itself. Short at the top of the file: `bake = "5m"`.',
+        ),
     ),
 )
 RUN = Section(

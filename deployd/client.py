@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from deployd.rollouts.workshop import Workshop
     from deployd.servers import Servers
     from deployd.store import Store
+    from deployd.traffic import Traffic
 
 
 class Client:
@@ -305,6 +306,13 @@ class Client:
         from deployd.servers import Servers
 
         return Servers(self)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What visitors asked for."""
+        from deployd.traffic import Traffic
+
+        return Traffic(self._pool)
 
     @property
     def doors(self) -> Doors:

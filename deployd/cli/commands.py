@@ -68,6 +68,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "show": _entry("releases:show", "Everything about one release"),
         "diff": _entry("releases:diff", "What differs between two releases"),
         "logs": _entry("logs:logs", "The servers' logs, all hosts, merged by time"),
+        "traffic": _entry("traffic:traffic", "Requests, errors and times by release, route and host; -f live"),
         "open": _entry("open:open_", "Open the app, or a release at its own address, in a browser"),
     },
     "Daemon": {

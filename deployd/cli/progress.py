@@ -227,6 +227,13 @@ def _wave(fields: Fields) -> Sentence:
     return Sentence(about="flip", text=f"wave {wave}" + (f" of {waves}" if waves else ""), tone="done")
 
 
+def _baked(fields: Fields) -> Sentence:
+    left = fields.get("seconds_left")
+    still = f"{format_duration(float(round(left)))} left" if isinstance(left, int | float) and left else None
+    tone = "warn" if fields.get("outcome") == "worse" else "going"
+    return Sentence(about="bake", text=_join(still, _text(fields.get("what"))), tone=tone)
+
+
 def _pruned(fields: Fields) -> Sentence | None:
     removed = _first(fields, "removed", "releases")
     count = _count(removed, "old release")
@@ -254,6 +261,7 @@ NOTES = frozenset(
         Event.ARTIFACT_PACKAGED,
         Event.ARTIFACT_VERIFIED,
         Event.WAVE_FINISHED,
+        Event.BAKE_LOOKED,
     }
 )
 
@@ -281,6 +289,7 @@ _TELLERS: dict[Event, Callable[[Fields], Sentence | None]] = {
     Event.RELEASE_FLIPPED: _flipped,
     Event.RELEASE_FLIPPED_BACK: _back,
     Event.WAVE_FINISHED: _wave,
+    Event.BAKE_LOOKED: _baked,
     Event.RELEASE_DRAINED: _plain("", "old release drained", detail=True),
     Event.RELEASES_PRUNED: _pruned,
     Event.CONFIRMATION_WANTED: _confirmation,

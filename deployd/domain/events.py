@@ -35,6 +35,7 @@ class Event(StrEnum):
     RELEASE_FLIPPED = "release_flipped"
     RELEASE_FLIPPED_BACK = "release_flipped_back"
     WAVE_FINISHED = "wave_finished"
+    BAKE_LOOKED = "bake_looked"
     RELEASE_DRAINED = "release_drained"
     RELEASES_PRUNED = "releases_pruned"
     CONFIRMATION_WANTED = "confirmation_wanted"

@@ -69,7 +69,8 @@ class Waves:
     """In which order hosts are flipped. `batch` is hosts a wave; `pause` is the wait between waves.
 
     `before` is a command line that runs once on the first host before the release starts anywhere, for at most
-    `before_timeout` seconds; None runs nothing.
+    `before_timeout` seconds; None runs nothing. `bake` is for how long the traffic of all hosts is watched after the
+    last flip; 0 watches nothing.
     """
 
     strategy: Literal["all", "batch", "canary"] = "all"
@@ -77,6 +78,7 @@ class Waves:
     pause: float = 5.0
     before: str | None = None
     before_timeout: float = 600.0
+    bake: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from deployd.domain import counted
 from deployd.errors import ConfigError, HostError, UnreachableError
 from deployd.hosts import causes, refusals, replies, verbs
 from deployd.hosts.transport import UNKNOWN
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId, RuntimeName
     from deployd.domain.options import Probe, Run
     from deployd.domain.secret import Secret
+    from deployd.domain.traffic import HostTraffic
     from deployd.hosts.transport import Stream, Transport
 
 _T = TypeVar("_T")
@@ -263,6 +265,20 @@ class Helper:
         status = self._ask(verbs.status(app, environment), parse=replies.AppStatus.from_json)
         self._saw(app, environment, status.current)
         return status
+
+    def traffic(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        since: str | float,
+        until: float | None = None,
+        step: int = 60,
+        skip_first: bool = False,
+    ) -> HostTraffic:
+        """What visitors asked for between two moments, by the host's own clock, counted there."""
+        argv = verbs.traffic(app, environment, since=since, until=until, step=step, skip_first=skip_first)
+        return self._ask(argv, parse=lambda data: counted.from_json(data, host=self.name))
 
     def prune(
         self,

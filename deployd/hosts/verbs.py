@@ -158,6 +158,29 @@ def logs(
     )
 
 
+def traffic(
+    app: AppName,
+    environment: EnvironmentName,
+    *,
+    since: str | float,
+    until: float | None = None,
+    step: int = 60,
+    skip_first: bool = False,
+) -> Argv:
+    """What visitors asked for since an age (`15m`) or a moment of the host's clock, until one."""
+    return (
+        "traffic",
+        app,
+        environment,
+        "--since",
+        since if isinstance(since, str) else f"@{since:.6f}",
+        *(("--until", f"@{until:.6f}") if until is not None else ()),
+        "--step",
+        str(step),
+        *(("--skip-first",) if skip_first else ()),
+    )
+
+
 def execute(
     app: AppName,
     environment: EnvironmentName,

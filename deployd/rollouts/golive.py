@@ -1,10 +1,12 @@
-"""The part that changes what is live: waves of hosts are flipped and looked at, and what each flip kept goes out."""
+"""The part that changes what is live: waves of hosts are flipped and looked at, and what each flip kept goes out;
+then the traffic is watched, where that is asked for.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployd.rollouts import fleet
+from deployd.rollouts import baking, fleet
 from deployd.rollouts.steps import Step
 
 if TYPE_CHECKING:
@@ -33,3 +35,5 @@ def go_live(
         flips.append(run.step(Step.FLIP, fleet.flip, rollout, made, {name: previous[name] for name in wave}))
         fleet.check_flipped(flips[-1])
         run.step(Step.PROBE, fleet.probe_web, rollout, made, wave, probe)
+    if waves.bake and any(previous.values()):
+        run.step(Step.BAKE, baking.bake, rollout, made, previous)

@@ -123,6 +123,9 @@ def _going_live(facts: PlanFacts, wish: ReleaseWish) -> list[Action]:
             current = facts.hosts[name].current
             what = f"flip from {current}" if current else "flip: the first release here"
             actions.append(_on(name, "flip", what, which))
+    if wish.options.waves.bake and any(host.current for host in facts.hosts.values()):
+        watch = f"watch the traffic for {format_duration(wish.options.waves.bake)}; clearly worse goes back"
+        actions.append(_on(None, "bake", watch, "bake in deployd.toml"))
     warm = wish.options.run.warm
     stays = f"the old release stays started for going back ({format_duration(warm)})" if warm else "warm is 0"
     return [

@@ -34,6 +34,7 @@ class Step(StrEnum):
     PAUSE = "pause"
     FLIP = "flip"
     PROBE = "probe"
+    BAKE = "bake"
     RECORD = "record"
     DRAIN = "drain"
     PRUNE = "prune"
@@ -62,6 +63,7 @@ _STATES = {
     Step.PAUSE: State.FLIPPING,
     Step.FLIP: State.FLIPPING,
     Step.PROBE: State.FLIPPING,
+    Step.BAKE: State.FLIPPING,
     Step.RECORD: State.FINISHING,
     Step.DRAIN: State.FINISHING,
     Step.PRUNE: State.FINISHING,

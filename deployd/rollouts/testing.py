@@ -7,6 +7,7 @@ started. Files beside a host's state make it misbehave: `down`, `fail-<verb>` (e
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import time
@@ -269,6 +270,16 @@ class FolderHost:
     def _share(self, state: Json, _args: Sequence[str], document: Json) -> Json:
         state.setdefault("shares", {})[document["key"]] = document["label"]
         return {"until": time.time() + document["seconds"]}
+
+    def _traffic(self, _state: Json, args: Sequence[str], _document: Json) -> Json:
+        """What the file `traffic` says that each release answers in any window: rows as the helper's."""
+        told = self.root / "traffic"
+        asked = dict(itertools.pairwise(args))
+        now, since = time.time(), float(asked["--since"].removeprefix("@"))
+        rows = json.loads(told.read_text()) if told.exists() else []
+        until = min(now, float(asked.get("--until", f"@{now}").removeprefix("@")))
+        series = [[since, *row] for row in rows]
+        return {"now": now, "since": since, "until": until, "oldest": None, "series": series, "vitals": []}
 
     def _prune(self, state: Json, _args: Sequence[str], document: Json) -> Json:
         wanted = {*document["keep"], *document["protect"], self.current}

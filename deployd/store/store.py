@@ -29,6 +29,7 @@ from deployd.store.rollouts import Rollouts
 from deployd.store.schedules import Schedules
 from deployd.store.secrets import Secrets
 from deployd.store.tokens import Tokens
+from deployd.store.traffic import Traffic
 from deployd.store.variables import Variables
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Store:
         self.secrets = Secrets(self.database, self.keyring)
         self.previews = Previews(self.database)
         self.git_keys = GitKeys(self.database)
+        self.traffic = Traffic(self.database)
 
     @property
     def presence(self) -> Presence | None:

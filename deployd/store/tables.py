@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0006"  # the newest migration: what a fresh database is stamped with
+REVISION = "0007"  # the newest migration: what a fresh database is stamped with
 
 metadata = sa.MetaData()
 
@@ -384,6 +384,20 @@ holders = sa.Table(
     metadata,
     sa.Column("lock", sa.Text, primary_key=True),
     sa.Column("held", sa.JSON, nullable=False),
+)
+
+traffic = sa.Table(
+    "traffic",  # one host's minute or hour of requests (0007)
+    metadata,
+    sa.Column("app", sa.Text, primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("start", sa.Float(53), primary_key=True),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("seconds", sa.Float(53), nullable=False),
+    sa.Column("cursor", sa.Float(53), nullable=False),
+    sa.Column("counts", sa.LargeBinary, nullable=False),
+    sa.Index("traffic_by_start", "start"),
 )
 
 facts = sa.Table(

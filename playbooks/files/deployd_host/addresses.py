@@ -24,7 +24,7 @@ def outer_blocks(place: Place, config: Json, certificate: str | None) -> str:
 
     With https, what comes over http is sent there by 308; only a load balancer's question is answered at once.
     """
-    app = f"\timport {place.name}-visitors\n\timport {place.name}\n"
+    app = f"\timport {place.name}-log\n\timport {place.name}-visitors\n\timport {place.name}\n"
     port, names, redirects = config["port"], config["domains"], config.get("redirects", {})
     if not config.get("tls"):
         where = "" if port == 80 else f":{port}"

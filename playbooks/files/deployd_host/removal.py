@@ -9,6 +9,7 @@ from deployd_host.files import names_in, remove_tree
 from deployd_host.locks import Lock
 from deployd_host.paths import BASE, CACHES, RUN, UNITS
 from deployd_host.programs import systemctl
+from deployd_host.requestlog import remove_logs
 from deployd_host.units import daemon_reload, installed_units
 from deployd_host.words import matches
 
@@ -36,7 +37,7 @@ def verb_remove_app(call: Call) -> Json:
             os.unlink(f"{UNITS}/{name}")
         if installed:
             daemon_reload()
-        freed = remove_tree(place.base)
+        freed = remove_tree(place.base) + remove_logs(place)
         for path in (
             f"{BASE}/incoming/{place.name}",
             place.run,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployd_host.addresses import has_site, outer_blocks, probe_socket
+from deployd_host.requestlog import request_log
 from deployd_host.visitors import visitors_snippets
 
 TYPE_CHECKING = False
@@ -40,6 +41,7 @@ def site_file(place: Place, config: Json, certificate: str | None = None, previe
 	route {{
 		@health path /.deployd/health
 		handle @health {{
+			log_skip
 			header Cache-Control no-store
 			@empty vars {{vars.rel}} ""
 			respond @empty "not ready" 503
@@ -74,11 +76,13 @@ def site_file(place: Place, config: Json, certificate: str | None = None, previe
 				}}
 			}}
 			request_header -If-Modified-Since
+			log_skip
 			file_server {{
 				root {place.releases}/{{vars.rel}}/.deployd/www
 				precompressed br zstd gzip
 				pass_thru
 			}}
+			vars log_skip no
 		}}
 
 		@own {{
@@ -307,6 +311,7 @@ def site_file(place: Place, config: Json, certificate: str | None = None, previe
 }}
 
 {visitors_snippets(place, () if config["domains"] else previews)}
+{request_log(place)}
 {outer_blocks(place, config, certificate) if has_site(place, config) else ""}
 http:// {{
 	bind unix/{probe_socket(place)}|0600 {{

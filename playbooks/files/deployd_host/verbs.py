@@ -71,6 +71,9 @@ VERBS = {
         "logs", _APP, options={"--release": "release", "-n": "number", "--since": "since", "-f": None}, streams=True
     ),
     "exec": Verb("commands", _APP, streams=True, passes_command=True),
+    "traffic": Verb(
+        "traffic", _APP, options={"--since": "since", "--until": "since", "--step": "number", "--skip-first": None}
+    ),
     "remove-app": Verb("removal", _APP),
     "serve": Verb("serve", streams=True),
     "boot": Verb("boot", local=True),

@@ -83,6 +83,8 @@ def visitors_snippets(place: Place, previews: Sequence[str]) -> str:
 				defer
 			}}
 		}}
+
+		import {place.name}-vitals
 	}}
 }}
 
@@ -133,6 +135,7 @@ def visitors_snippets(place: Place, previews: Sequence[str]) -> str:
 			respond "not ready" 503
 		}}
 		handle @stranger {{
+			log_skip
 			header {{
 				Cache-Control no-store
 				Retry-After {MAINTENANCE_RETRY}

@@ -11,6 +11,7 @@ from deployd_host.places import places
 from deployd_host.previews import previews_file
 from deployd_host.programs import run, systemctl
 from deployd_host.replies import RefusedError
+from deployd_host.requestlog import LOGS
 from deployd_host.site import site_file
 from deployd_host.webmain import WEB_ASK, WEB_DEFAULT, WEB_DEFAULT_PLAIN, WEB_MAIN
 
@@ -71,7 +72,8 @@ def check_web(sites: Mapping[str, str]) -> None:
     try:
         write_file(aside + "/Caddyfile", WEB_MAIN)
         for name, text in sites.items():
-            write_file(f"{aside}/sites/{name}", text)
+            # who only reads a configuration opens its logs too, and these are the web server's own
+            write_file(f"{aside}/sites/{name}", text.replace(LOGS, aside + "/requests"))
         done = run([program, "validate", "--adapter", "caddyfile", "--config", aside + "/Caddyfile"], home=aside)
     finally:
         remove_tree(aside)

@@ -122,7 +122,7 @@ def test_the_document_shows_the_table_as_it_is():
 
 def test_every_step_has_a_state_and_every_recipe_its_checkpoints():
     assert {step for step in Step if step.state is None} == {Step.CLOSE}
-    assert set(RELEASE) | set(ROLLBACK) | set(TURN_BACK) | {Step.PAUSE, Step.ARM, Step.BEFORE} == set(Step)
+    assert set(RELEASE) | set(ROLLBACK) | set(TURN_BACK) | {Step.PAUSE, Step.ARM, Step.BEFORE, Step.BAKE} == set(Step)
     assert len(checkpoints(RELEASE)) == len(RELEASE) * len(MOMENTS)
 
 

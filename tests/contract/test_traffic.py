@@ -1,0 +1,171 @@
+"""What the real web server writes down of its requests, and how the helper counts it; what pages tell of themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.contract.fakehost import A, B
+from tests.contract.test_web_app import app, echo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.contract.fakehost import FakeHost
+    from tests.contract.realweb import RealWeb
+
+ROUTES = {"basePath": "", "staticRoutes": [{"page": "/"}], "dynamicRoutes": [{"page": "/blog/[slug]"}]}
+LOGS = "var/lib/deployd-web/requests"
+
+
+@pytest.fixture
+def live(host: FakeHost, web: RealWeb) -> RealWeb:
+    """A release of an app of Next.js, and one before it."""
+    for release, version in ((A, "one"), (B, "two")):
+        package = app(version).with_files(**{".next/routes-manifest.json": json.dumps(ROUTES).encode()})
+        host.live(release, package)
+        echo(host, release)
+    web.start()
+    return web
+
+
+def counted(host: FakeHost, wanted: int, *options: str) -> dict[str, Any]:
+    """The helper's answer, once it has so many requests: a request is written when it ends."""
+    deadline = time.monotonic() + 10
+    while True:
+        reply = host.ok("traffic", "shop", "production", "--since", "5m", "--step", "0", *options).json
+        if sum(row[4] for row in reply["series"]) >= wanted:
+            return reply
+        assert time.monotonic() < deadline, reply
+        time.sleep(0.05)
+
+
+def rows(reply: dict[str, Any]) -> dict[tuple[str, str, int], int]:
+    return {(release, route, status): count for _, release, route, status, count, *_ in reply["series"]}
+
+
+def logged(host: FakeHost, kind: str = "requests") -> str:
+    return (host.root / f"{LOGS}/{kind}-shop-production.log").read_text()
+
+
+def test_requests_are_counted_by_release_route_and_status(live: RealWeb, host: FakeHost) -> None:
+    for path in ("/", "/?secret=1", "/blog/a", "/blog/b?token=2", "/robots.txt", "/_next/static/two.js"):
+        live.ask(path, Cookie="session=3", Authorization="Bearer 4", Referer="https://x/?five")
+    live.ask(f"/blog/old?dpl={A}")
+    live.ask("/_next/static/gone.js")
+    live.ask("/.deployd/health")
+    reply = counted(host, 7)
+    assert rows(reply) == {
+        (B, "/", 2): 2,
+        (B, "/blog/[slug]", 2): 2,
+        (B, "/*.txt", 2): 1,
+        (A, "/blog/[slug]", 2): 1,
+        (B, "/_next/static/*", 4): 1,  # a chunk that is nowhere breaks a tab, so it is counted
+    }
+    assert all(sum(buckets.values()) == row[4] for row in reply["series"] for buckets in (row[7],))
+    text = logged(host)
+    for private in ("127.0.0.1", "secret", "token", "session", "Bearer", "five", "dpl="):
+        assert private not in text, private
+    assert (host.root / LOGS).stat().st_mode & 0o77 == 0
+
+
+def test_windows_follow_each_other_without_gap_or_overlap(live: RealWeb, host: FakeHost) -> None:
+    since, seen = time.time() - 1, 0
+    for _ in range(4):
+        for _ in range(25):
+            live.ask("/")
+        reply = host.ok("traffic", "shop", "production", "--since", f"@{since:.6f}").json
+        seen, since = seen + sum(row[4] for row in reply["series"]), reply["until"]
+    deadline = time.monotonic() + 10
+    while seen < 100 and time.monotonic() < deadline:
+        reply = host.ok("traffic", "shop", "production", "--since", f"@{since:.6f}").json
+        seen, since = seen + sum(row[4] for row in reply["series"]), reply["until"]
+    assert seen == 100
+
+
+def test_what_is_older_is_found_in_files_that_were_turned_over(host: FakeHost) -> None:
+    host.configure(instances=1, memory=None, drain=30, domains=[], port=80)
+    folder = host.root / LOGS
+    folder.mkdir(parents=True)
+    now = time.time()
+    for number, (name, first) in enumerate(
+        (("-2026-11-21T10-00-00.000-size", 300), ("-2026-11-21T10-05-00.000-size", 200), ("", 100))
+    ):
+        path = folder / f"requests-shop-production{name}.log"
+        lines(path, [now - first + second / 100 for second in range(9000)])
+        os.utime(path, (now - first + 90, now - first + 90 + number))
+    (folder / "requests-shop-production-x-2026-11-21T10-05-00.000-size.log").write_text("another app's\n")
+    (folder / "requests-shop-production-2026-11-21T10-06-00.000-size.log").symlink_to("/etc/passwd")
+    whole = host.ok("traffic", "shop", "production", "--since", "10m", "--step", "0").json
+    assert [row[4] for row in whole["series"]] == [27000]
+    reply = host.ok(
+        "traffic", "shop", "production", "--since", f"@{now - 250:.6f}", "--until", f"@{now - 150:.6f}"
+    ).json
+    assert sum(row[4] for row in reply["series"]) == pytest.approx(4000 + 5000, abs=2)
+    assert reply["oldest"] == pytest.approx(now - 300, abs=0.01)
+
+
+def lines(path: Path, moments: list[float]) -> None:
+    text = "".join(
+        f'{{"ts":{moment:.7f},"duration":0.01,"size":5,"status":200,"path":"/","release":"{B}"}}\n'
+        for moment in moments
+    )
+    path.write_text(text)
+
+
+def test_pages_tell_of_themselves_without_reaching_the_app(live: RealWeb, host: FakeHost) -> None:
+    def tell(body: bytes, **headers: str) -> int:
+        return live.ask("/_deployd/vitals", "POST", body, **headers).status
+
+    good = {
+        "id": "v1",
+        "name": "LCP",
+        "value": 1200.5,
+        "rating": "good",
+        "navigationType": "navigate",
+        "path": "/blog/x",
+    }
+    assert tell(json.dumps(good).encode(), Sec_Fetch_Site="same-origin") == 204
+    assert (
+        live.ask(f"/_deployd/vitals?dpl={A}", "POST", json.dumps({**good, "id": "v2", "value": 5000}).encode()).status
+        == 204
+    )
+    assert tell(b"no json", Sec_Fetch_Site="cross-site") == 403
+    assert tell(b"x" * 20_000) == 413
+    assert tell(b"x" * 9_000) == 204
+    assert tell(b"\xff\xfe{") == 204
+    assert live.ask("/_deployd/vitals").status == 405
+    deadline = time.monotonic() + 10
+    while (reply := host.ok("traffic", "shop", "production").json)["skipped"] < 2 or len(reply["vitals"]) < 2:
+        assert time.monotonic() < deadline, reply
+        time.sleep(0.05)
+    found = {tuple(row[1:4]): row[4:7] for row in reply["vitals"]}
+    assert found == {(B, "/blog/[slug]", "LCP"): [1, 0, 0], (A, "/blog/[slug]", "LCP"): [0, 0, 1]}
+    assert reply["series"] == []
+    assert len(logged(host, "vitals")) < 3000
+
+
+def test_maintenance_is_no_error_of_the_app(live: RealWeb, host: FakeHost) -> None:
+    host.ok("maintenance", "shop", "production", doc={"on": True, "allow": [], "page": None})
+    assert live.ask("/").status == 503
+    host.ok("maintenance", "shop", "production", doc={"on": False})
+    live.ask("/")
+    assert rows(counted(host, 1)) == {(B, "/", 2): 1}
+
+
+def test_an_app_that_is_removed_leaves_no_log(live: RealWeb, host: FakeHost) -> None:
+    live.ask("/")
+    counted(host, 1)
+    host.ok("remove-app", "shop", "production")
+    assert list((host.root / LOGS).iterdir()) == []
+
+
+def test_bad_windows_are_refused(host: FakeHost) -> None:
+    host.configure(instances=1, memory=None, drain=30, domains=[], port=80)
+    for bad in (("--since", "yesterday"), ("--since", "-1h"), ("--step", "100000"), ("--until", "@x"), ("--host", "a")):
+        host.refused("traffic", "shop", "production", *bad, code="bad-request")
+    assert host.ok("traffic", "shop", "production").json["series"] == []
