@@ -1,4 +1,4 @@
-"""The fixtures of the contract tests: a host in a folder."""
+"""The fixtures of the contract tests: a host in a folder, a database, and a person's repository."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deployd.domain.stages import SourceRequest, SourceTree
 from deployd.hosts import helperfiles
+from deployd.stages import source
 from tests.contract.fakehost import SERVERS, FakeHost, TcpServer, answering
 from tests.contract.realweb import RealWeb
 from tests.support.postgres import Cluster
+from tests.support.repositories import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -76,3 +79,30 @@ def postgres() -> Iterator[Cluster]:
     made = Cluster()
     yield made
     made.close()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    made = Repository(tmp_path / "shop")
+    made.commit("first", page="one\n")
+    made.commit("second", page="two\n")
+    return made
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., SourceTree]:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    numbers = iter(range(1000))
+
+    def do(repository: Repository | str, ref: str = "HEAD", **more: Any) -> SourceTree:
+        place = str(repository.path) if isinstance(repository, Repository) else repository
+        report = more.pop("report", lambda _event, **_fields: None)
+        return source.checkout(
+            SourceRequest(repository=place, ref=ref, **more),
+            mirrors=tmp_path / "mirrors",
+            into=tmp_path / f"into{next(numbers)}",
+            report=report,
+        )
+
+    return do

@@ -13,83 +13,25 @@ import re
 import shlex
 import ssl
 import subprocess
-import time
 import urllib.request
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from deployd import lab
-from deployd.stages.build import nodeversions, runtime
 from tests.support import control
-from tests.support.certificates import made_certificate
+from tests.support.controlled import PORT, Control, log_in, prepare, version
 from tests.support.world import World, no_request_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PORT = 8300
 EXPOSURE = 3.0
-SETTINGS = """\
-listen = "0.0.0.0:8300"
-tls_certificate = "/etc/deployd/tls.crt"
-tls_key = "/etc/deployd/tls.key"
-public_url = "{url}"
-stop_grace = "20s"
-"""
 SITE = {
     "deployd.toml": 'name = "site"\n[build]\nframework = "static"\ncommand = "node make.js"\noutput = "dist"\n'
     '[environments.production]\nbranch = "main"\nhosts = ["web1"]\nport = 8081\n',
     "make.js": 'const fs = require("fs"); fs.mkdirSync("dist"); fs.copyFileSync("page.html", "dist/index.html");\n',
 }
-
-
-@dataclass
-class Control:
-    """The control machine, and the laptop that has a token for it."""
-
-    lab: str
-    host: Any
-    laptop: World
-    secret: str = ""
-    repository: Path | None = None
-    releases: list[str] = field(default_factory=list)
-
-    def run(self, *argv: str, stdin: str | None = None, check: int | None = 0, user: str | None = None) -> Any:
-        """A command there, as root or as another; its exit code must be `check`."""
-        words = ["runuser", "-u", user, "--", *argv] if user else list(argv)
-        done = lab.run(self.lab, self.host.name, words, stdin=(stdin or "").encode(), check=False, timeout=180)
-        assert check is None or done.returncode == check, f"{argv}: {done.returncode}\n{done.text}\n{done.error_text}"
-        return done
-
-    def deployd(self, *words: str, check: int | None = 0, user: str | None = None, stdin: str | None = None) -> Any:
-        """`deployd WORDS` there, in the app's folder."""
-        return self.run("deployd", words[0], "-C", "/srv/shop", *words[1:], check=check, user=user, stdin=stdin)
-
-    def artifact(self, version: str, **what: Any) -> str:
-        """A small app's artifact file on the control machine, in a folder that only root reads."""
-        local = Path(self.laptop.artifact(version, **what))
-        data = local.read_bytes()
-        lab.run(self.lab, self.host.name, ["sh", "-c", f"umask 077; cat >/root/{local.name}"], stdin=data)
-        return f"/root/{local.name}"
-
-    def is_active(self) -> bool:
-        return control.properties(self.lab, self.host.name, "ActiveState")["ActiveState"] == "active"
-
-    def pid(self) -> int:
-        return int(control.properties(self.lab, self.host.name, "MainPID")["MainPID"])
-
-    def until(self, true: Any, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < deadline, control.journal(self.lab, self.host.name)[-10:]
-            time.sleep(0.2)
-
-    def token(self, *words: str) -> str:
-        told = self.deployd("token", "create", "--json", *words)
-        return str(json.loads(told.text)["token"])
 
 
 @pytest.fixture(scope="module")
@@ -106,43 +48,6 @@ def made(lab_names: Iterator[str], tmp_path_factory: pytest.TempPathFactory) -> 
         yield made
     finally:
         lab.down(name)
-
-
-def prepare(made: Control, folder: Path) -> None:
-    """Carry deployd and a Node.js over, install the service, and let it listen."""
-    control.carry(made.lab, made.host.name)
-    runtime.fetch(nodeversions.DEFAULT, runtimes=folder / "runtimes")
-    control.send_tree(made.lab, made.host.name, folder / "runtimes", "/var/lib/deployd/runtimes")
-    made.run("sh", "-c", "useradd ada; groupadd -f deployd; useradd --groups deployd bob; mkdir -p /srv/shop /srv/git")
-    control.put(made.lab, made.host.name, "/srv/shop/deployd.toml", (made.laptop.app / "deployd.toml").read_text())
-    made.run("deployd", "install")
-    address = made.host.address
-    certificate, key = certified(folder, address)
-    control.put(made.lab, made.host.name, "/etc/deployd/tls.crt", certificate.read_text())
-    control.put(made.lab, made.host.name, "/etc/deployd/tls.key", key.read_text(), mode="640", owner="root:deployd")
-    settings = SETTINGS.format(url=f"https://{address}:{PORT}")
-    control.put(made.lab, made.host.name, "/etc/deployd/deployd.toml", settings, mode="640", owner="root:deployd")
-    made.run("systemctl", "restart", "deployd.service")
-    log_in(made, certificate)
-
-
-def log_in(made: Control, certificate: Path | None = None) -> None:
-    """The laptop gets a token that may do everything, and knows the host."""
-    env = {"DEPLOYD_URL": f"https://{made.host.address}:{PORT}", "DEPLOYD_TOKEN": made.token("--scope", "admin")}
-    made.laptop.env |= env | ({"SSL_CERT_FILE": str(certificate)} if certificate else {})
-    made.laptop.add_hosts()
-    made.laptop.run("host", "bootstrap", "web1", timeout=400)
-
-
-def certified(folder: Path, address: str) -> tuple[Path, Path]:
-    certificate, key = folder / "tls.crt", folder / "tls.key"
-    for file, text in zip((certificate, key), made_certificate(address), strict=True):
-        file.write_text(text)
-    return certificate, key
-
-
-def version(made: Control, port: int = 80) -> str:
-    return made.laptop.ask("/", port=port)[1].strip()
 
 
 def test_it_is_a_hardened_service_with_a_user_of_its_own(made: Control) -> None:

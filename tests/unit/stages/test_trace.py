@@ -1,66 +1,15 @@
-"""From a standalone build to the set of files: places, completeness, links, secrets, and what the web server may serve."""
+"""From a standalone build to the set of files: places, completeness, links and secrets."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from deployd.domain.ids import BuildId
-from deployd.domain.stages import BuildOutput, BuildPlan, FileSet
 from deployd.errors import PackageError
-from deployd.stages.trace import routes, secrets, trace, tree
-
-
-class Built:
-    """A folder that looks as `next build` leaves it: the app at `place` below the root of tracing."""
-
-    def __init__(self, root: Path, place: str = "") -> None:
-        self.root, self.place = root, place
-        self.app = root / place
-        self.dist = self.app / ".next"
-        self.standalone = self.dist / "standalone" / place
-        self.json(self.dist / "required-server-files.json", {"relativeAppDir": place, "files": [".next/BUILD_ID"]})
-        self.json(self.dist / "routes-manifest.json", {"basePath": "", "headers": [], "redirects": [], "rewrites": []})
-        self.json(self.dist / "server" / "middleware-manifest.json", {"middleware": {}})
-        for path in (self.standalone / "server.js", self.dist / "BUILD_ID", self.standalone / ".next" / "BUILD_ID"):
-            self.write(path, "x")
-        self.write(self.dist / "static" / "chunks" / "a.js", "chunk")
-        self.write(self.app / "public" / "robots.txt", "User-agent: *")
-
-    @staticmethod
-    def write(path: Path, text: str) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    def json(self, path: Path, data: Any) -> None:
-        self.write(path, json.dumps(data))
-
-    def routes(self, **changes: Any) -> None:
-        path = self.dist / "routes-manifest.json"
-        self.json(path, json.loads(path.read_text()) | changes)
-
-    def trace(self, **more: Any) -> FileSet:
-        plan = BuildPlan(
-            framework="nextjs", framework_version="16", manager="npm", manager_version=None, install=(), command=(),
-            node="22.23.3", lockfile="", lockfile_sha256="", build_id=BuildId("b" + "0" * 20),
-        )  # fmt: skip
-        output = BuildOutput(
-            root=str(self.root), app_dir=str(self.app), plan=plan, built=1, log="", seconds=0.0, **more
-        )
-        return trace(output, tools=self.root.parent / "tools")
-
-
-@pytest.fixture(params=["", "apps/web"])
-def built(request: pytest.FixtureRequest, tmp_path: Path) -> Built:
-    return Built(tmp_path, request.param)
-
-
-def paths(files: FileSet) -> list[str]:
-    return [file.path for file in files.files]
+from deployd.stages.trace import secrets, tree
+from tests.support.standalone import Built, paths
 
 
 def test_public_and_static_stand_beside_the_server(built: Built) -> None:
@@ -212,9 +161,6 @@ def test_what_counts_as_a_secret_file(path: str, secret: bool) -> None:  # noqa:
     assert secrets.is_secret(path) is secret
 
 
-# Links
-
-
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../../../etc/passwd", "..", "a/../../.."])
 @pytest.mark.parametrize("place", ["standalone", "public"])
 def test_a_link_out_of_the_tree_is_refused_by_name(tmp_path: Path, target: str, place: str) -> None:
@@ -257,9 +203,6 @@ def test_a_socket_is_refused_by_name(tmp_path: Path) -> None:
     assert caught.value.code == "file-kind-refused"
 
 
-# What is incomplete
-
-
 def test_a_build_without_its_server_or_manifest_is_told(built: Built) -> None:
     (built.standalone / "server.js").unlink()
     with pytest.raises(PackageError) as caught:
@@ -280,52 +223,6 @@ def test_an_app_without_public_files_serves_none(built: Built) -> None:
     (built.app / "public" / ".env").unlink()
     (built.app / "public").rmdir()
     assert dict(built.trace().public) == {}
-
-
-# What the web server may serve past the app
-
-HEADERS = {"source": "/robots.txt", "regex": r"^/robots\.txt(?:/)?$", "headers": []}
-EVERYWHERE = {"source": "/:path*", "regex": r"^(?:/((?:[^/]+?)(?:/(?:[^/]+?))*))?(?:/)?$", "headers": []}
-INTERNAL = {"source": "/:path+/", "regex": "^/x/$", "internal": True}
-
-
-@pytest.mark.parametrize(
-    ("changes", "assets", "public"),
-    [
-        ({}, True, True),
-        ({"redirects": [INTERNAL]}, True, True),
-        ({"redirects": [{"source": "/old", "regex": "^/old$"}]}, True, False),
-        ({"headers": [HEADERS]}, True, False),
-        ({"headers": [EVERYWHERE]}, False, False),
-        ({"headers": [{"regex": r"^/(?<name>_next)/static"}]}, False, False),
-        ({"headers": [{"regex": r"(?<!x)^/nothing"}]}, True, False),
-        ({"headers": [{"regex": r"^/\p{L}+$"}]}, False, False),  # Python cannot read it: the app answers
-        ({"rewrites": {"beforeFiles": [{"source": "/a"}], "afterFiles": [], "fallback": []}}, True, False),
-        ({"rewrites": {"beforeFiles": [], "afterFiles": [{"source": "/a"}], "fallback": []}}, True, True),
-        ({"rewrites": [{"source": "/a"}]}, True, True),
-    ],
-)  # fmt: skip
-def test_headers_redirects_and_early_rewrites_belong_to_the_app(
-    tmp_path: Path,
-    changes: dict[str, Any],
-    assets: bool,  # noqa: FBT001
-    public: bool,  # noqa: FBT001
-) -> None:
-    built = Built(tmp_path)
-    built.routes(**changes)
-    rules = routes.read(built.dist)
-    assert (rules.serves_assets, rules.serves_public) == (assets, public)
-
-
-def test_middleware_of_every_kind_belongs_to_the_app(tmp_path: Path) -> None:
-    built = Built(tmp_path)
-    built.json(built.dist / "server/functions-config-manifest.json", {"functions": {"/": {}, "/isr": {}}})
-    assert routes.read(built.dist).serves_public
-    built.json(built.dist / "server/functions-config-manifest.json", {"functions": {"/_middleware": {}}})
-    assert not routes.read(built.dist).serves_public
-    built.json(built.dist / "server/functions-config-manifest.json", {"functions": {}})
-    built.json(built.dist / "server/middleware-manifest.json", {"middleware": {"/": {}}})
-    assert not routes.read(built.dist).serves_public
 
 
 def test_a_dist_folder_beside_the_app_keeps_its_place(tmp_path: Path) -> None:
@@ -349,20 +246,6 @@ def test_a_dist_folder_beside_the_app_keeps_its_place(tmp_path: Path) -> None:
     assert dict(files.assets) == {"/_next/static": "dist/apps/web/.next/static"}
     assert dict(files.writable)["cache"] == "dist/apps/web/.next/cache"
     assert next(file.time for file in files.files if file.path.endswith("a.html")) == "build"
-
-
-@pytest.mark.parametrize(
-    ("prefix", "served"),
-    [
-        ("/cdn", ["/docs/_next/static", "/cdn/_next/static"]), ("/cdn/", ["/docs/_next/static", "/cdn/_next/static"]),
-        ("https://cdn.test/x", ["/docs/_next/static"]), ("", ["/docs/_next/static"]), ("/a b", ["/docs/_next/static"]),
-    ],
-)  # fmt: skip
-def test_an_asset_prefix_that_is_a_path_is_served_too(tmp_path: Path, prefix: str, served: list[str]) -> None:
-    built = Built(tmp_path)
-    built.routes(basePath="/docs")
-    built.json(built.dist / "required-server-files.json", {"files": [], "config": {"assetPrefix": prefix}})
-    assert list(built.trace().assets) == served
 
 
 @pytest.mark.parametrize(
@@ -394,11 +277,3 @@ def test_next_13_and_14_without_sharp_use_their_own_image_code(
         if brings
         else f"const nextConfig = {config}\n"
     )
-
-
-def test_a_base_path_stands_before_the_urls(tmp_path: Path) -> None:
-    built = Built(tmp_path)
-    built.routes(basePath="/docs")
-    files = built.trace()
-    assert dict(files.assets) == {"/docs/_next/static": ".next/static"}
-    assert dict(files.public) == {"/docs": "public"}
