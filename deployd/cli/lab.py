@@ -156,8 +156,13 @@ def mend(cli: Cli, host: _HOST, name: _NAME = _DEFAULT) -> None:
 
 
 def _draw(cli: Cli, hosts: Sequence[LabHost]) -> None:
-    rows = [(cli.out.paint(host.name, "bold"), host.address, host.user, _state(cli, host)) for host in hosts]
-    cli.out.table(("HOST", "ADDRESS", "USER", "STATE"), rows)
+    from deployd.hosts import keys
+
+    rows = [
+        (cli.out.paint(host.name, "bold"), host.address, host.user, _state(cli, host), keys.fingerprint(host.host_key))
+        for host in hosts
+    ]
+    cli.out.table(("HOST", "ADDRESS", "USER", "STATE", "HOST KEY"), rows)
     if hosts:
         cli.out.note(f"root's key: {hosts[0].identity}")
 
