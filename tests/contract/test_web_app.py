@@ -176,12 +176,23 @@ def test_health_says_whether_there_is_a_release_and_nothing_else(host: FakeHost,
     healthy = web.ask("/.deployd/health")
     assert (healthy.status, healthy.text, healthy.headers["cache-control"]) == (200, "ok", "no-store")
     assert "x-deployd-release" not in healthy.headers
-    assert web.process
-    web.process.terminate()  # it serves on for some seconds, so that a load balancer can look elsewhere
-    deadline = time.monotonic() + 2.5
-    while (status := web.ask("/.deployd/health").status) == 200 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert status == 503
+    (host.root / "run/deployd-web/leaving").touch()  # the web server is about to end, and tells a load balancer
+    assert web.ask("/.deployd/health").status == 503
+    (host.root / "run/deployd-web/leaving").unlink()
+
+    for wanted, drained in (({}, ["host"]), ({"app": "shop", "environment": "production"}, ["host", "app"])):
+        assert host.ok("drain", doc={"on": True, **wanted})["drained"] == drained
+        assert web.ask("/.deployd/health").status == 503
+        assert web.ask("/robots.txt").status == 200, "only a load balancer is told"
+    host.ok("drain", doc={"on": False})
+    assert web.ask("/.deployd/health").status == 503, "the app alone is drained still"
+    by_app = {"app": "shop", "environment": "production"}
+    assert host.ok("drain", doc={"on": True, "by": "rollout", **by_app})["drained"] == ["app", "rollout"]
+    assert host.ok("drain", doc={"on": False, **by_app})["drained"] == ["rollout"]
+    assert web.ask("/.deployd/health").status == 503
+    gone = host.ok("drain", doc={"on": False, "by": "rollout", **by_app})
+    assert (gone["drained"], gone["changed"], gone["open"]) == ([], True, 0)
+    assert web.ask("/.deployd/health").status == 200
     assert web.ask("/robots.txt").text == "robots one"
 
 

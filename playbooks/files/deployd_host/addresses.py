@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from deployd_host.replies import Json
 
 
+def probe_name(place: Place) -> str:
+    """The socket at which the web server answers root's probes of a release that is not current, by its name."""
+    return f"probe-{place.name}.sock"
+
+
 def probe_socket(place: Place) -> str:
-    """Where the web server answers root's probes of a release that is not current."""
-    return f"{WEB_RUN}/probe-{place.name}.sock"
+    """Where that socket is."""
+    return f"{WEB_RUN}/{probe_name(place)}"
 
 
 def outer_blocks(place: Place, config: Json, certificate: str | None) -> str:

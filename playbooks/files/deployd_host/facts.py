@@ -6,6 +6,7 @@ import os
 import sys
 import time
 
+from deployd_host.drains import host_is_drained
 from deployd_host.files import disk_free, names_in, read_bytes
 from deployd_host.paths import BASE, PROTOCOL, ROOT
 from deployd_host.places import places
@@ -49,6 +50,7 @@ def verb_facts(_call: Call) -> Json:
         "apps": [{"app": place.app, "environment": place.environment, "current": place.live()} for place in places()],
         "time": time.time(),
         "python": ".".join(str(part) for part in sys.version_info[:3]),
+        "drained": host_is_drained(),
     }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deployd_host.addresses import has_site, outer_blocks, probe_socket
+from deployd_host.addresses import has_site, outer_blocks, probe_name
+from deployd_host.paths import WEB_OWN
 from deployd_host.requestlog import request_log
 from deployd_host.visitors import visitors_snippets
 
@@ -42,12 +43,10 @@ def site_file(place: Place, config: Json, certificate: str | None = None, previe
 		@health path /.deployd/health
 		handle @health {{
 			log_skip
-			header Cache-Control no-store
 			@empty vars {{vars.rel}} ""
+			header @empty Cache-Control no-store
 			respond @empty "not ready" 503
-			@leaving vars {{http.shutting_down}} true
-			respond @leaving "not ready" 503
-			respond "ok" 200
+			import health {place.name}
 		}}
 
 		@none vars {{vars.rel}} ""
@@ -314,7 +313,7 @@ def site_file(place: Place, config: Json, certificate: str | None = None, previe
 {request_log(place)}
 {outer_blocks(place, config, certificate) if has_site(place, config) else ""}
 http:// {{
-	bind unix/{probe_socket(place)}|0600 {{
+	bind unix/{WEB_OWN}/{probe_name(place)}|0600 {{
 		protocols h1
 	}}
 	route {{

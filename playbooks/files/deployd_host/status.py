@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from deployd_host.doors import canary_of, maintenance_of
+from deployd_host.drains import drains_of
 from deployd_host.files import disk_free, read_json
 from deployd_host.holding import current_holder
 from deployd_host.places import instances_of
@@ -36,6 +37,7 @@ def verb_status(call: Call) -> Json:
         "lock": {"held": holder is not None, **(holder or {})},
         "maintenance": maintenance_of(place),
         "canary": canary_of(place),
+        "drained": drains_of(place),
         "certificate": state.get("certificate") if (state["config"] or {}).get("tls") == "files" else None,
         "disk_free": disk_free()[0],
     }

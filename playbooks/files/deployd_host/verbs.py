@@ -64,6 +64,7 @@ VERBS = {
     "maintenance": Verb("doors", _APP, document=True),
     "share": Verb("shares", _APP, document=True),
     "canary": Verb("doors", _APP, document=True),
+    "drain": Verb("drains", document=True),
     "status": Verb("status", _APP),
     "prune": Verb("retention", _APP, document=True),
     "discard": Verb("retention", _RELEASE),

@@ -118,11 +118,7 @@ def _write_sites(main_text: str, sites: Mapping[str, str]) -> None:
 
 
 def reload_web(how: str) -> str | None:
-    """Load the configuration; returns what went wrong.
-
-    A reload closes the connections that are idle; their owners connect again. Asking visitors to do so for some
-    seconds before was tried and lost no fewer: Go's server then drops new connections whose request it has not read.
-    """
+    """Load the configuration; returns what went wrong. It is a new web server beside the one before: deployd_web.py."""
     done = systemctl(how, "deployd-web.service")
     return None if done.code == 0 else done.error or f"systemctl exited with {done.code}"
 

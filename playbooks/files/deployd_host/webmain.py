@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from deployd_host.paths import ANSWERS, ASK_ADDRESS, BASE, WEB_RUN
+from deployd_host.paths import ANSWERS, ASK_ADDRESS, BASE, DRAINED, WEB_OWN, WEB_RUN
 
 WEB_MAIN = f"""\
 # Made by deployd-host; it makes it again. One file for each app and environment is in sites/.
 {{
-	admin unix/{WEB_RUN}/admin.sock
+	admin unix/{WEB_OWN}/admin.sock
 	persist_config off
 	auto_https disable_redirects
 	skip_install_trust
@@ -71,6 +71,23 @@ WEB_MAIN = f"""\
 			root {ANSWERS}
 		}}
 	}}
+}}
+
+# What a load balancer is told, and nothing else: 200, or 503 where {{args[0]}} or the host is drained (drains.py), and
+# while the web server is about to end with no other one to take over (deployd_web.py).
+(health) {{
+	header Cache-Control no-store
+	@drained file {{
+		root {DRAINED}
+		try_files /host /{{args[0]}} /{{args[0]}}.rollout
+	}}
+	respond @drained "not ready" 503
+	@leaving file {{
+		root {WEB_RUN}
+		try_files /leaving
+	}}
+	respond @leaving "not ready" 503
+	respond "ok" 200
 }}
 
 # What the web server itself must say: by the page that the release brought for it, or by a plain one.
@@ -179,16 +196,27 @@ https:// {
 }
 """
 
-WEB_DEFAULT_PLAIN = """
-http:// {
+# A load balancer that asks by address, and not by an app's name, is told of the host.
+WEB_DEFAULT_PLAIN = f"""
+http:// {{
 	import plain
 	import ending
 	import answers
 	header -Server
-	handle {
+	@health path /.deployd/health
+	handle @health {{
+		@empty not file {{
+			root {BASE}/apps
+			try_files /*/*/current/.deployd/id
+		}}
+		header @empty Cache-Control no-store
+		respond @empty "not ready" 503
+		import health host
+	}}
+	handle {{
 		respond "No app is at this address." 404
-	}
-}
+	}}
+}}
 """
 
 # Asked by the web server itself before it gets a certificate for a name of a preview: 200 for one that is there.
