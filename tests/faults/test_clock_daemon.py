@@ -23,9 +23,7 @@ from deployd.remote.connection import Daemon
 from deployd.rollouts import steps
 from deployd.rollouts.wishes import ReleaseWish
 from tests.faults import servedrive
-from tests.faults.test_kill import APP, HOSTS, KILLED, PRODUCTION, fleet, released, server, templates, wait_for
-
-__all__ = ["fleet", "released", "server", "templates"]
+from tests.faults.fleets import APP, HOSTS, KILLED, PRODUCTION, wait_for
 
 ROOT = Path(servedrive.__file__).parents[2]
 

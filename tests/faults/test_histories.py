@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.test_kill import APP, HOSTS, PRODUCTION, Fleet, server, wait_for
+from tests.faults.fleets import APP, HOSTS, PRODUCTION, Fleet, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-__all__ = ["server"]
 
 FOLDER = Path(__file__).with_name("histories")
 

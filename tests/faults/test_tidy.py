@@ -9,9 +9,7 @@ from types import SimpleNamespace
 from deployd.domain.events import quiet
 from deployd.paths import StatePaths
 from deployd.rollouts import tidying
-from tests.faults.test_kill import APP, PRODUCTION, fleet, released, server, templates
-
-__all__ = ["fleet", "released", "server", "templates"]
+from tests.faults.fleets import APP, PRODUCTION
 
 
 def kept(fleet) -> set[str]:

@@ -9,11 +9,11 @@ import pytest
 
 from deployd.paths import StatePaths
 from deployd.store.tables import REVISION
+from tests.faults.fleets import APP, PRODUCTION, wait_for
 from tests.faults.test_clock_daemon import Served
 from tests.faults.test_histories import place, thaw, written_by
-from tests.faults.test_kill import APP, PRODUCTION, server, wait_for
 
-__all__ = ["place", "server"]
+__all__ = ["place"]
 
 OLD = "2026-11-20"
 """What the first version wrote: tables of migration 0001, from before there was a daemon."""

@@ -11,9 +11,7 @@ from deployd.domain.schedule import way_back_id
 from deployd.errors import BusyError, DeploydError
 from deployd.rollouts import consent, steps, timing
 from deployd.rollouts.states import State
-from tests.faults.test_kill import APP, HOSTS, KILLED, PRODUCTION, fleet, release_of, released, server, templates
-
-__all__ = ["fleet", "released", "server", "templates"]
+from tests.faults.fleets import APP, HOSTS, KILLED, PRODUCTION, release_of
 
 AFTER = steps.RELEASE[steps.RELEASE.index(steps.Step.FLIP) :]
 ACTIVATE = (steps.Step.CHOOSE, steps.Step.PREPARE, *AFTER)
