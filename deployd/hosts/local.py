@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deployd.domain.ids import HostName
-    from deployd.hosts.transport import Chunk
+    from deployd.hosts.transport import Chunk, Stream
 
 
 class Local:
@@ -44,7 +44,7 @@ class Local:
         self.root = root
         self._helper = helper or helperfiles.entry()
         self._environment = {"DEPLOYD_HOST_ROOT": str(root)} | dict(environment or {})
-        self._services = Services(lambda: self.open(SERVE), most=1) if served else None
+        self._services = Services(lambda: self._opened(SERVE), most=2) if served else None
 
     @property
     def name(self) -> HostName:
@@ -82,8 +82,12 @@ class Local:
         )
         return Reply(done.returncode, done.stdout, done.stderr)
 
-    def open(self, argv: Sequence[str]) -> LocalStream:
+    def open(self, argv: Sequence[str]) -> Stream:
         """Start a verb that goes on."""
+        held = self._services.hold(argv, lambda: self._opened(argv)) if self._services and argv[0] == "hold" else None
+        return held or self._opened(argv)
+
+    def _opened(self, argv: Sequence[str]) -> LocalStream:
         return LocalStream(self._argv(argv), env=self._environment, name=self._name, doing=" ".join(argv[:4]))
 
     def _argv(self, argv: Sequence[str]) -> tuple[str, ...]:

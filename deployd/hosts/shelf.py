@@ -1,7 +1,7 @@
 """Connections that some work is done with come in, and the next work on the same hosts gets them, still open.
 
-A login is most of what a daemon's rollback takes. Only the connection is kept: what serves verbs on the host ends with
-each piece of work, so nothing of root's waits there, and a helper that was replaced meanwhile is met new.
+Logging in and starting the helper are most of what a daemon's rollback takes. So what serves verbs on the host waits
+there with the connection; it ends by itself when another helper was installed meanwhile.
 """
 
 from __future__ import annotations

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
     from deployd.domain.host import Host
     from deployd.domain.ids import HostName
-    from deployd.hosts.transport import Chunk
+    from deployd.hosts.transport import Chunk, Stream
 
 # sshd refuses the 11th session of a connection (MaxSessions 10): some are left for a person who debugs.
 _CHANNELS = 8
-_SERVED = 3
+_SERVED = 4  # three for verbs and one for an app's lock
 _TICK = 0.1
 _IMPORTING = threading.Lock()
 _USER_TIMEOUT_MS = 10_000
@@ -75,7 +75,7 @@ class Ssh:
         self._running = 0  # streams that are not closed
         self._counting = threading.Lock()
         self._is_warm = False
-        self._services = Services(lambda: self.open(SERVE), most=_SERVED)
+        self._services = Services(lambda: self._opened(SERVE), most=_SERVED)
 
     @property
     def name(self) -> HostName:
@@ -104,11 +104,11 @@ class Ssh:
             self._services.warm()  # the helper starts while we go on
 
     def park(self) -> bool:
-        """End what serves verbs; whether the connection can be used again: it lives, and nothing runs on it."""
-        self._services.close()
+        """Whether the connection can be used again: it lives, and nothing runs on it but what waits for verbs."""
+        waiting = self._services.park()
         with self._lock:
-            self._is_warm = False
-            return self.alive and self._running == 0
+            self._is_warm = waiting > 0
+            return self.alive and self._running == waiting
 
     def call(
         self,
@@ -124,7 +124,7 @@ class Ssh:
             if served:
                 return served
         deadline = time.monotonic() + timeout
-        stream = self.open(argv)
+        stream = self._opened(argv)
         out, err = bytearray(), bytearray()
         try:
             if stdin is not None:
@@ -136,8 +136,16 @@ class Ssh:
             stream.close()
         return Reply(stream.exit, bytes(out), bytes(err))
 
-    def open(self, argv: Sequence[str]) -> SshStream:
+    def open(self, argv: Sequence[str]) -> Stream:
         """Start a verb. A connection that died while it was idle is made anew: nothing was sent on it."""
+        if argv[0] == "hold":
+            self.connect()
+            held = self._services.hold(argv, lambda: self._opened(argv))
+            if held:
+                return held
+        return self._opened(argv)
+
+    def _opened(self, argv: Sequence[str]) -> SshStream:
         import paramiko
 
         doing = _doing(argv)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import pytest
 
@@ -33,27 +32,51 @@ def way(pool) -> int:
     return int(transport._client.get_transport().sock.getsockname()[1])
 
 
-def served(bootstrapped) -> int:
-    """How many helpers serve on the first host."""
+def served(bootstrapped) -> set[str]:
+    """The helpers that serve on the first host, by pid."""
     _, hosts = bootstrapped
-    return int(lab.run(hosts_lab(hosts), hosts[0].name, ["sh", "-c", "pgrep -fc '[r]oot-half serve' || true"]).text)
+    told = lab.run(
+        hosts_lab(hosts), hosts[0].name, ["sh", "-c", "pgrep -f '^[^ ]*python3 .*[r]oot-half serve' || true"]
+    )
+    return set(told.text.split())
 
 
-def test_a_connection_is_used_again_and_nothing_waits_on_the_host(shelf, bootstrapped):
+def test_connection_and_helpers_are_used_again_and_a_helper_that_was_replaced_is_not(shelf, bootstrapped):
     kept, host = shelf
+    _, hosts = bootstrapped
     with kept.pool([host]) as pool:
         pool.helper(host.name).facts()
+        pool.helper(host.name).hold(APP, ENVIRONMENT, owner="first", rollout="r-1").close()
         first = way(pool)
-    deadline = time.monotonic() + 20
-    while served(bootstrapped) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert served(bootstrapped) == 0
+    waiting = served(bootstrapped)
+    assert waiting
     with kept.pool([host]) as pool:
-        pool.helper(host.name).facts()
+        lease = pool.helper(host.name).hold(APP, ENVIRONMENT, owner="second", rollout="r-2")
+        assert pool.helper(host.name).holder(APP, ENVIRONMENT).rollout == "r-2"
         assert way(pool) == first
+        lease.close()
+        assert not pool.helper(host.name).holder(APP, ENVIRONMENT).held
+        assert waiting <= served(bootstrapped)
         with kept.pool([host]) as beside:
             beside.helper(host.name).facts()
             assert way(beside) != first
+    other = "cd /usr/local/lib/deployd && cp -a $(dirname $(readlink /usr/local/sbin/deployd-host)) 0123456789abcdef"
+    link = "ln -sfn {}/deployd-host /usr/local/sbin/deployd-host.new && mv -T /usr/local/sbin/deployd-host{{.new,}}"
+    root = ["bash", "-c"]
+    own = lab.run(
+        hosts_lab(hosts), hosts[0].name, [*root, "dirname $(readlink /usr/local/sbin/deployd-host)"]
+    ).text.strip()
+    try:
+        there = link.format("/usr/local/lib/deployd/0123456789abcdef")
+        lab.run(hosts_lab(hosts), hosts[0].name, [*root, f"{other} && {there}"])
+        with kept.pool([host]) as pool:
+            pool.helper(host.name).facts()
+            pool.helper(host.name).hold(APP, ENVIRONMENT, owner="third", rollout="r-3").close()
+            assert way(pool) == first
+        assert not waiting & served(bootstrapped)
+    finally:
+        back = f"{link.format(own)}; rm -rf /usr/local/lib/deployd/0123456789abcdef"
+        lab.run(hosts_lab(hosts), hosts[0].name, [*root, back])
 
 
 def test_a_connection_with_a_lock_on_it_is_closed_and_so_is_the_lock(shelf):

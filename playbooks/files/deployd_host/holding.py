@@ -42,29 +42,43 @@ def _holder_of(lock: Lock) -> Json:
 
 def verb_hold(call: Call) -> int:
     """Hold the app for one rollout until stdin closes; every hold has a new epoch."""
-    place = call.place
-    fields = Fields(document(_first_line()))
-    owner = fields.text("owner", longest=200)
-    rollout = fields.text("rollout", longest=200, default="")
-    fields.finish()
-    place.make()
-    lock = place.locked("hold")
-    if not lock.take(wait=float(call.options.get("--wait", "0"))):
-        holder = _holder_of(lock)
-        raise RefusedError(
-            "lock-held",
-            f"{place.app} {place.environment} is held by {holder['owner']} since {holder['since']}",
-            fix="wait for that rollout, cancel it with `deployd cancel`, or end a dead one with `deployd unlock`",
-            details=holder,
-        )
-    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    lock.write(to_json({"owner": owner, "rollout": rollout, "since": since, "pid": os.getpid()}))
-    epoch = _next_epoch(place)
-    say({"ok": True, "epoch": epoch, "since": since, "current": place.live()})
+    held = Held(call, document(_first_line()))
+    say({"ok": True, **held.reply})
     _wait_for_end_of_stdin()
-    lock.write("")
-    lock.close()
+    held.let_go()
     return 0
+
+
+class Held:
+    """An app that this process holds for a rollout, until it lets go or ends."""
+
+    __slots__ = ("_lock", "reply")
+
+    def __init__(self, call: Call, asked: Any) -> None:
+        """Take it; `asked` names owner and rollout. Raises RefusedError `lock-held`."""
+        place, fields = call.place, Fields(asked)
+        owner = fields.text("owner", longest=200)
+        rollout = fields.text("rollout", longest=200, default="")
+        fields.finish()
+        place.make()
+        self._lock = place.locked("hold")
+        if not self._lock.take(wait=float(call.options.get("--wait", "0"))):
+            holder = _holder_of(self._lock)
+            self._lock.close()
+            raise RefusedError(
+                "lock-held",
+                f"{place.app} {place.environment} is held by {holder['owner']} since {holder['since']}",
+                fix="wait for that rollout, cancel it with `deployd cancel`, or end a dead one with `deployd unlock`",
+                details=holder,
+            )
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._lock.write(to_json({"owner": owner, "rollout": rollout, "since": since, "pid": os.getpid()}))
+        self.reply: Json = {"epoch": _next_epoch(place), "since": since, "current": place.live()}
+
+    def let_go(self) -> None:
+        """Free it."""
+        self._lock.write("")
+        self._lock.close()
 
 
 def _first_line() -> bytes:
