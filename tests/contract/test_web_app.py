@@ -211,3 +211,29 @@ def test_slow_and_idle_visitors_stop_nobody(live: RealWeb) -> None:
     finally:
         for one in slow:
             one.close()
+
+
+def test_a_hashed_file_is_given_out_before_all_else_and_not_in_maintenance(live: RealWeb, host: FakeHost) -> None:
+    chunk = "/_next/static/chunks/pages/main-1a2b.js"
+    files = {
+        "server.js": b"serve()", ".deployd/listen.cjs": b"listen()", f".{chunk.replace('/_next', 'next')}": b"js" * 900,
+        f".{chunk.replace('/_next', 'next')}.br": b"brotli",
+    }  # fmt: skip
+    host.live(B, Package(files))
+    echo(host, B)
+    answer = live.ask(chunk, accept_encoding="gzip, deflate, br, zstd")
+    assert (answer.status, answer.body, answer.headers["content-encoding"]) == (200, b"brotli", "br")
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert not {"x-deployd-release", "server", "last-modified"} & answer.headers.keys()
+    assert live.ask(chunk, If_None_Match=answer.headers["etag"], accept_encoding="br").status == 304
+    assert live.ask(chunk, Range="bytes=0-1").headers["content-range"] == "bytes 0-1/1800"
+    assert live.ask("/_next/static/one.js").text == "one"  # the release before's, by the union
+    assert live.ask(f"{chunk}/").status == 404
+    assert live.ask("/_next/static/chunks/..%2f..%2f..%2f..%2fserver.js").status == 404
+    missing = live.ask("/_next/static/chunks/missing.js")
+    assert (missing.status, missing.text, missing.headers["x-deployd-release"]) == (404, "no such asset", B)
+    assert "cache-control" not in missing.headers
+    host.ok("maintenance", "shop", "production", doc={"on": True})
+    assert live.ask(chunk).status == 503
+    host.ok("maintenance", "shop", "production", doc={"on": False})
+    assert live.ask(chunk).status == 200

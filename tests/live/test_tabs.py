@@ -79,13 +79,13 @@ def test_tabs_go_on_through_a_release_and_load_anew_once_it_is_gone(world: World
         old.click("action", shows="Press it")
         assert old.marked == "opened before the release"
         assert old.pages == ["/action"]
-        assert {who for who, path in old.asked[asked:] if "dpl=" in path or "_rsc" in path or path == "/action"} == {
-            first
-        }
+        # a hashed file that both releases have says none: it is given out before anything is decided
+        mine = {who for who, path in old.asked[asked:] if "dpl=" in path or "_rsc" in path or path == "/action"}
+        assert mine - {None} == {first}
         new = tab(browser, world)
         new.open()
         new.click("action", shows="Press it")
-        assert {who for who, _ in new.asked} == {second}
+        assert {who for who, _ in new.asked} - {None} == {second}
 
         # the release is gone: each tab loads once, and is then of the new one
         unit = f"deployd-{world.name}-production-1@{first}.service"

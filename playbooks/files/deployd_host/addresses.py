@@ -29,13 +29,14 @@ def outer_blocks(place: Place, config: Json, certificate: str | None) -> str:
 
     With https, what comes over http is sent there by 308; only a load balancer's question is answered at once.
     """
-    app = f"\timport {place.name}-log\n\timport {place.name}-visitors\n\timport {place.name}\n"
+    app = _app(place)
     port, names, redirects = config["port"], config["domains"], config.get("redirects", {})
     if not config.get("tls"):
         where = "" if port == 80 else f":{port}"
         bind = "\timport plain\n\timport answers\n" if port == 80 else ""
         served = [f"http://{name}{where}" for name in names] or [f"http://{where}"]
-        blocks = [site_block(served, f"{bind}{app}")]
+        asked = "\timport plain\n" + _app(place, answers="\t\timport answers\n") if port == 80 else app
+        blocks = [site_block(served, asked)]
         for name, target in sorted(redirects.items()):
             leads = f"{bind}\timport ending\n\theader -Server\n{leads_to(f'http://{target}{where}')}"
             blocks.append(site_block([f"http://{name}{where}"], leads))
@@ -54,6 +55,24 @@ def outer_blocks(place: Place, config: Json, certificate: str | None) -> str:
         blocks.append(site_block([f"https://{name}"], f"{secure}\timport ending\n\theader -Server\n{leads}"))
         blocks.append(site_block([f"http://{name}"], f"{plain}{leads}"))
     return "\n".join(blocks)
+
+
+def _app(place: Place, *, answers: str = "") -> str:
+    """What visitors get, in the order in which it is decided: hashed files before everything that costs time."""
+    name = place.name
+    return f"""\
+	import {name}-log
+	import errors {place.releases}/{{vars.rel}}/.error-pages
+	route {{
+		import ending
+		import {name}-fastest
+		header -Server
+{answers}\
+		import {name}-counted
+		import {name}-visitors
+		import {name}-app
+	}}
+"""
 
 
 def site_block(addresses: Sequence[str], inner: str) -> str:

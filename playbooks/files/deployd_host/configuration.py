@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deployd_host.addresses import addresses_of, has_site, root_path
 from deployd_host.documents import Fields
+from deployd_host.doors import settle_special
 from deployd_host.files import make_folder, read_bytes, write_file
 from deployd_host.locks import Lock
 from deployd_host.paths import AUTHORITIES, MAX_INSTANCES, RUN, UNITS
@@ -142,6 +143,7 @@ def verb_configure(call: Call) -> Json:
             if state["config"] != config:
                 state["config"] = config
                 place.save(state)
+            settle_special(place)
         if "site" in changed:
             apply_web(sites, how="restart" if asks_another(before, config) else "reload-or-restart")
     return {"changed": changed}

@@ -33,9 +33,17 @@ def maintenance_of(place: Place) -> Json | None:
 
 
 def settle_special(place: Place) -> None:
-    """The one file that the web server looks for, before it looks for maintenance and a canary."""
+    """The one file that the web server looks for, before it looks for maintenance and a canary.
+
+    Hashed files are given out before that, through a link to the current release's; in maintenance there is none.
+    """
     path = place.base + "/special"
-    if maintenance_of(place) or canary_of(place):
+    closed = maintenance_of(place)
+    if closed:
+        remove_tree(place.hashed)
+    elif not os.path.lexists(place.hashed):
+        os.symlink("current/.deployd/www", place.hashed)
+    if closed or canary_of(place):
         write_file(path, "")
     else:
         remove_tree(path)

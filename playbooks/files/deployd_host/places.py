@@ -28,6 +28,7 @@ class Place:
         "current",
         "env",
         "environment",
+        "hashed",
         "maintenance",
         "name",
         "names",
@@ -48,6 +49,7 @@ class Place:
         self.releases = self.base + "/releases"
         self.current = self.base + "/current"
         self.static = self.base + "/static"
+        self.hashed = self.base + "/hashed"
         self.env = self.base + "/env"
         self.begun = self.base + "/begun"
         self.seeded = self.base + "/seeded"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployd_host.addresses import has_site, outer_blocks, probe_name
+from deployd_host.hashed import fastest_snippet
 from deployd_host.paths import WEB_OWN
 from deployd_host.requestlog import request_log
 from deployd_host.visitors import visitors_snippets
@@ -309,6 +310,7 @@ def site_file(place: Place, config: Json, certificate: str | None = None, previe
 	}}
 }}
 
+{fastest_snippet(place)}
 {visitors_snippets(place, () if config["domains"] else previews)}
 {request_log(place)}
 {outer_blocks(place, config, certificate) if has_site(place, config) else ""}
