@@ -264,7 +264,7 @@ def test_logs_are_lines_of_our_units_only(configured: FakeHost) -> None:
     ]
     (configured.bin / "journal").write_text("".join(json.dumps(entry) + "\n" for entry in entries) + "no json\n")
 
-    reply = configured.raw("logs", *APP, "-n", "5", "--since", "1h", "--release", A)
+    reply = configured.raw("logs", *APP, "-n", "5", "--release", A)
 
     assert reply.exit == 0
     assert reply.lines == [
@@ -272,7 +272,23 @@ def test_logs_are_lines_of_our_units_only(configured: FakeHost) -> None:
         {"time": 1700000001.0, "release": A, "instance": 2, "message": "h\ufffd", "stream": "app"},
         {"time": 1700000002.0, "release": A, "instance": 2, "message": "Main process exited", "stream": "systemd"},
     ]
-    assert "--lines=5 --since=-1h SYSLOG_IDENTIFIER=deployd-shop-production" in configured.calls()[-1]
+    assert "--lines=5 SYSLOG_IDENTIFIER=deployd-shop-production" in configured.calls()[-1]
+
+
+def test_the_last_lines_since_a_moment_and_not_the_first(configured: FakeHost) -> None:
+    """With --since, journalctl's --lines are the oldest ones, unless it goes backwards."""
+    configured.seal(A)
+    unit = f"deployd-shop-production-1@{A}.service"
+    entries = [
+        {"_SYSTEMD_UNIT": unit, "MESSAGE": f"line {n}", "__REALTIME_TIMESTAMP": f"17000000{n}0000000"} for n in (3, 2)
+    ]
+    (configured.bin / "journal").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+    told = configured.raw("logs", *APP, "-n", "2", "--since", "1h")
+    assert [line["message"] for line in told.lines] == ["line 2", "line 3"]
+    assert "--lines=2 --since=-1h --reverse " in configured.calls()[-1]
+    configured.raw("logs", *APP, "-n", "2", "--since", "1h", "-f")
+    assert "--lines=2 --since=-1h --follow " in configured.calls()[-1]
 
 
 def test_restart_goes_one_by_one(configured: FakeHost) -> None:

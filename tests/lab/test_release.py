@@ -187,6 +187,9 @@ def test_exec_runs_as_the_apps_user_in_its_environment(world: World) -> None:
     told = world.run("exec", "--host", world.hosts[0].name, "--", "sh", "-c", "id -un; echo $GREETING; exit 3", check=3)
     assert "hello" in told.out
     assert "root" not in told.out
+    words = ("a b", "$(id)", "$GREETING", "$$", "%h", "q'\"", "*")
+    told = world.run("exec", "--host", world.hosts[0].name, "--", "printf", "%s\\n", *words)
+    assert told.out.splitlines() == list(words)
 
 
 def test_everything_is_back_after_a_reboot(world: World) -> None:

@@ -31,4 +31,6 @@ def verb_exec(call: Call) -> int:
     settings = [f"--property={name}={value}" for name, value in sandbox(place, release, config=place.config())]
     argv = ["/usr/bin/systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec", *settings]
     # The shell finds the program on the unit's own PATH; systemd-run would look on ours.
-    os.execve(argv[0], [*argv, "--", "/bin/sh", "-c", 'exec "$@"', "sh", *call.command], program_environment())
+    # systemd reads variables in the words of a command itself: a doubled dollar is one.
+    words = [word.replace("$", "$$") for word in ("/bin/sh", "-c", 'exec "$@"', "sh", *call.command)]
+    os.execve(argv[0], [*argv, "--", *words], program_environment())

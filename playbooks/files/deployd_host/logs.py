@@ -54,16 +54,11 @@ def verb_logs(call: Call) -> int:
             "it has no process that could write a log",
             "the web server's own messages are in `journalctl -u deployd-web` on the host",
         )
-    argv = [JOURNALCTL, "--no-pager", "--quiet", "--output=json", "--all"]
-    argv.append(f"--lines={options.get('-n', '100')}")
-    if "--since" in options:
-        since = options["--since"]
-        argv.append(f"--since={since}" if since.startswith("@") else f"--since=-{since}")
-    if "-f" in options:
-        argv.append("--follow")
+    argv, backwards = _asked(options)
     releases = [only] if only else place.kept()
     pid, out, error = launch([*argv, *_journal_matches(place, releases)])
     reader = LogReader(place, only)
+    newest_first: list[Json] = []
     poll = select.poll()
     poll.register(out, select.POLLIN)
     poll.register(1, 0)  # an error on stdout means that nobody reads any more
@@ -76,7 +71,9 @@ def verb_logs(call: Call) -> int:
             if not chunk:
                 break
             for line in reader.lines(chunk):
-                say(line)
+                newest_first.append(line) if backwards else say(line)
+        for line in reversed(newest_first):
+            say(line)
     except BrokenPipeError:
         return 0
     finally:
@@ -85,6 +82,21 @@ def verb_logs(call: Call) -> int:
         os.kill(pid, 15)
         os.waitpid(pid, 0)
     return 0
+
+
+def _asked(options: dict[str, str]) -> tuple[list[str], bool]:
+    """What journalctl is asked, and whether it tells the newest line first.
+
+    From a moment on it counts lines from the oldest one, unless it goes backwards.
+    """
+    argv = [JOURNALCTL, "--no-pager", "--quiet", "--output=json", "--all", f"--lines={options.get('-n', '100')}"]
+    if "--since" in options:
+        since = options["--since"]
+        argv.append(f"--since={since}" if since.startswith("@") else f"--since=-{since}")
+    if "-f" in options:
+        return [*argv, "--follow"], False
+    backwards = "--since" in options
+    return [*argv, *(["--reverse"] if backwards else [])], backwards
 
 
 class LogReader:
