@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import live, nodesites, pagesites, sites
+from tests.support import live, moresites, nodesites, pagesites, sites
 from tests.support.workbench import Workbench
 from tests.support.world import no_request_failed
 
@@ -69,6 +69,18 @@ KINDS: dict[str, Site] = {
     },
     "monorepo-yarn-1": sites.monorepo_yarn_1(),
     "turborepo": pagesites.turborepo(),
+    "turborepo-yarn-4": moresites.turborepo_next("yarn"),
+    "turborepo-bun": moresites.turborepo_next("bun"),
+    "turborepo-pnpm": moresites.turborepo_next("pnpm", line="15.5"),
+    # servers in TypeScript run by tsx, and what generators make
+    "hono-tsx": moresites.hono(),
+    "fastify-tsx": moresites.fastify(),
+    "koa-tsx": moresites.koa(),
+    "express-tsx-bun": moresites.express(),
+    "nest-monorepo": moresites.nest_monorepo(),
+    "solid-start": moresites.solid_start(),
+    "docusaurus": moresites.docusaurus(),
+    "migrating": moresites.migrating(),
 }
 
 

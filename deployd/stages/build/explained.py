@@ -12,6 +12,7 @@ from deployd.stages.build import (
     firsts,
     framework,
     manifest,
+    nextapp,
     nextoutput,
     nodeversions,
     planning,
@@ -81,6 +82,8 @@ def explain(app_dir: Path, *, root: Path) -> Explained:
     manager: Manager | None = None
     workspace: Workspace | None = None
     try:
+        if detected.framework == "nextjs" and detected.version:
+            nextapp.check_wish(detected.version)
         manager = planning.manager_of(detected, app_dir=app_dir, root=root)
         workspace = planning.workspace_of(manager, detected, app_dir=app_dir) if manager else None
     except BuildError as error:

@@ -71,7 +71,9 @@ VERBS = {
     "logs": Verb(
         "logs", _APP, options={"--release": "release", "-n": "number", "--since": "since", "-f": None}, streams=True
     ),
-    "exec": Verb("commands", _APP, streams=True, passes_command=True),
+    "exec": Verb(
+        "commands", _APP, options={"--release": "release", "--limit": "seconds"}, streams=True, passes_command=True
+    ),
     "traffic": Verb(
         "traffic", _APP, options={"--since": "since", "--until": "since", "--step": "number", "--skip-first": None}
     ),

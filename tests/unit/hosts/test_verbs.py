@@ -58,6 +58,10 @@ PLACE = ("shop", "production")
             ("logs", *PLACE, "--release", RELEASE, "--since", "1h", "-f"),
         ),
         (verbs.execute(APP, ENVIRONMENT, ["node", "-e", "1 + 1"]), ("exec", *PLACE, "--", "node", "-e", "1 + 1")),
+        (
+            verbs.execute(APP, ENVIRONMENT, ["true"], release=RELEASE, limit=600.0),
+            ("exec", *PLACE, "--release", RELEASE, "--limit", "600", "--", "true"),
+        ),
         (verbs.remove_app(APP, ENVIRONMENT), ("remove-app", *PLACE)),
     ],
 )

@@ -56,6 +56,9 @@ INSTALLS = {
     "npm error code ERESOLVE\nnpm error ERESOLVE could not resolve": "--legacy-peer-deps",
     "npm error gyp ERR! find Python You need to install the latest version of Python.": "build-essential",
     "npm error code ENOSPC": "disk",
+    'npm error code EUNSUPPORTEDPROTOCOL\nnpm error Unsupported URL Type "workspace:": workspace:*': "no other",
+    "npm error Error: getaddrinfo ENOTFOUND binaries.prisma.sh": "PRISMA_ENGINES_MIRROR",
+    "npm error prebuild-install warn install getaddrinfo ENOTFOUND github.com\nnpm error gyp ERR! stack": "from another place",
 }  # fmt: skip
 
 BUILDS = {
