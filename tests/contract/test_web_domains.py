@@ -256,6 +256,17 @@ def test_answers_for_an_authority(live: RealWeb, host: FakeHost) -> None:
     host.refused("answer", "../../../../tmp/aaaaaaaaaa", doc={"text": text}, code="bad-request")
 
 
+def test_previews_over_https_and_names_that_no_release_has(live: RealWeb, host: FakeHost) -> None:
+    host.ok("configure", *APP, doc={"instances": 1, **NAMES, "tls": "internal", "preview": {"domain": "preview.test"}})
+    live.start()
+    live.wait_for(f"{A}.shop.preview.test")
+    assert live.ask_at(f"https://{A}.shop.preview.test/").headers["x-deployd-release"] == A
+    for name in ("nothing.shop.preview.test", f"{A[:-1]}z.shop.preview.test"):
+        answer = live.ask_at(f"https://{name}/")
+        assert (answer.status, answer.headers["x-robots-tag"]) == (404, "noindex, nofollow")
+        assert live.ask_at(f"http://{name}/").status == 308
+
+
 def test_the_web_server_is_told_which_previews_there_are(live: RealWeb) -> None:
     live.start()
 

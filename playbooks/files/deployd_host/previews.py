@@ -59,9 +59,11 @@ def _preview_blocks(domain: str, port: int, found: Sequence[tuple[Place, Json]])
 
 
 def _preview_tls(lines: str) -> str:
-    """The same way to a certificate, but for each name when it is first asked for, if there is such a release."""
+    """The same way to a certificate. An authority out there is asked for each name when that is first asked for, if
+    there is such a release; the host's own gives one for all of them, so that a made-up name gets its 404.
+    """
     if lines.endswith("internal\n"):
-        return "\ttls internal {\n\t\ton_demand\n\t}\n"
+        return lines
     return lines.removesuffix("\t}\n") + "\t\ton_demand\n\t}\n" if lines.endswith("\t}\n") else lines
 
 
