@@ -68,20 +68,20 @@ KNOWN = (
     ),
     _way(
         r"EUNSUPPORTEDPROTOCOL.*|Unsupported\ URL\ Type",
-        "package.json has a version that npm does not know (`workspace:`, `catalog:` are pnpm's, Yarn's and bun's), and "
+        "package.json has a version that npm does not know (`workspace:` and `catalog:` are others'), and "
         "the lock file is npm's: commit the lock file of the package manager that you use, and no other",
         only_install=True,
     ),
     _way(
         r"""binaries\.prisma\.sh | (?i:failed\ to\ fetch\ (?:the\ )?engine\ file)""",
         "Prisma fetches its engine while it is installed or generated, and this machine does not reach "
-        "binaries.prisma.sh: name a mirror (`deployd env set --build PRISMA_ENGINES_MIRROR`), let the machine reach it, or "
+        "binaries.prisma.sh: name a mirror (`deployd env set --build PRISMA_ENGINES_MIRROR`), let it reach that, or "
         'do without it (Prisma 7, or `engineType = "client"` with a driver adapter)',
     ),
     _way(
         r"""prebuild-install\ (?:warn|ERR!)\b | node-pre-gyp\ (?:ERR!|WARN) | https://github\.com/\S+/releases/download/""",
         "a package fetches its binary from another place than the registry (mostly github.com) while it is installed, "
-        "and it could not: let this machine reach that place, name a mirror with `deployd env set --build` (the variable "
+        "and it could not: let it reach that place, name a mirror with `deployd env set --build` (the variable "
         "is the package's own, npm_config_NAME_binary_host), or use a package that brings its binary",
         only_install=True,
     ),
