@@ -142,6 +142,18 @@ class Settings(BaseSettings):
         ge=0,
     )
 
+    traffic_interval: float = Field(
+        default=20.0,
+        description="How often the hosts are asked what visitors did since the last time.",
+        examples=['"20s"'],
+        ge=1,
+    )
+    traffic_keep: float = Field(
+        default=30 * 86400.0,
+        description="How long it is kept what visitors did: by the minute for a day, then by the hour.",
+        examples=['"30d"'],
+        ge=3600,
+    )
     build_sandbox: Literal["on", "off"] | None = Field(
         default=None,
         description="Whether what an app's packages and build run is contained (by bubblewrap, and as another user when deployd is root). Without it: on, and builds are refused where that cannot be.",  # noqa: E501 - one sentence
@@ -159,7 +171,7 @@ class Settings(BaseSettings):
     def _size(cls, value: Any) -> Any:
         return parse_size(value) if isinstance(value, str) else value
 
-    @field_validator("timeout", "stop_grace", mode="before")
+    @field_validator("timeout", "stop_grace", "traffic_interval", "traffic_keep", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
         return parse_duration(value) if isinstance(value, str) else value

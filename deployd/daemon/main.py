@@ -119,12 +119,12 @@ class _Life:
         _ = daemon.workshop.engine  # imported and launched before the first push comes
         daemon.hub.start()
         daemon.dispatcher.start()
-        for part in daemon.parts:
+        for part in (*daemon.parts, daemon.collector):
             part.start(daemon)
 
     def _end(self) -> None:
         daemon = self._daemon
-        for part in reversed(daemon.parts):
+        for part in reversed((*daemon.parts, daemon.collector)):
             part.stop()
         given = daemon.settings.get("stop_grace")
         parked = daemon.dispatcher.stop(grace=STOP_GRACE if given is None else float(given), hurry=self._hurry)

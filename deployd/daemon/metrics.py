@@ -9,6 +9,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from deployd.daemon.visitors import Visitors
+
 if TYPE_CHECKING:
     from deployd.store import Store
 
@@ -35,6 +37,8 @@ class Metrics:
         self.refused = Counter(
             "deployd_requests_refused", "Requests that the door refused", ("reason",), registry=self.registry
         )
+        self.visitors = Visitors()
+        self.registry.register(self.visitors)
         waiting = Gauge("deployd_asks_waiting", "Asks that wait", registry=self.registry)
         waiting.set_function(lambda: len(store.queue.waiting()))
         running = Gauge("deployd_rollouts_running", "Rollouts that are not at their end", registry=self.registry)

@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from deployd.daemon.collector import Collector
 from deployd.daemon.hooks.intake import AtHand, Intake
 from deployd.daemon.hub import Hub
 from deployd.daemon.metrics import Metrics
@@ -66,6 +67,7 @@ class Daemon:
     dispatcher: Dispatcher
     hooks: Intake
     hook_secrets: AtHand
+    collector: Collector = field(default_factory=Collector)
     parts: list[Part] = field(default_factory=list)
     leads: Callable[[], bool] = lambda: True
     """Whether this daemon does what is done once for all that share its database."""

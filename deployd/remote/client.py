@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from deployd.remote.doors import RemoteDoors
     from deployd.remote.pushes import RemotePushes
     from deployd.remote.servers import RemoteServers
+    from deployd.remote.traffic import RemoteTraffic
     from deployd.rollouts.wishes import LogLine, Status, Wish
     from deployd.store import Store
 
@@ -112,6 +113,13 @@ class RemoteClient(RemoteHands):
         from deployd.remote.servers import RemoteServers
 
         return RemoteServers(self, self._link)
+
+    @property
+    def traffic(self) -> RemoteTraffic:
+        """What visitors asked for."""
+        from deployd.remote.traffic import RemoteTraffic
+
+        return RemoteTraffic(self._pool, self._link)
 
     @property
     def doors(self) -> RemoteDoors:

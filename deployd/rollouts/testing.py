@@ -275,7 +275,8 @@ class FolderHost:
         """What the file `traffic` says that each release answers in any window: rows as the helper's."""
         told = self.root / "traffic"
         asked = dict(itertools.pairwise(args))
-        now, since = time.time(), float(asked["--since"].removeprefix("@"))
+        now, text = time.time(), asked["--since"]
+        since = float(text[1:]) if text.startswith("@") else now - 60
         rows = json.loads(told.read_text()) if told.exists() else []
         until = min(now, float(asked.get("--until", f"@{now}").removeprefix("@")))
         series = [[since, *row] for row in rows]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from deployd.domain.ids import ReleaseId
+from deployd.domain.ids import AppName, EnvironmentName, ReleaseId
 from deployd.store.moments import now
 from deployd.store.tables import live_log as table
 
 if TYPE_CHECKING:
-    from deployd.domain.ids import AppName, EnvironmentName, RolloutId
+    from deployd.domain.ids import RolloutId
     from deployd.store.database import Database
 
 
@@ -43,6 +43,12 @@ class LiveLog:
                     at=at or now(),
                 )
             )
+
+    def places(self) -> tuple[tuple[AppName, EnvironmentName], ...]:
+        """Where something was live."""
+        query = sa.select(table.c.app, table.c.environment).distinct().order_by(table.c.app, table.c.environment)
+        with self._database.read() as connection:
+            return tuple((AppName(one.app), EnvironmentName(one.environment)) for one in connection.execute(query))
 
     def of(self, app: AppName, environment: EnvironmentName) -> tuple[tuple[ReleaseId, str], ...]:
         """Each release that became live with its time, oldest first."""

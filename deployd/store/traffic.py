@@ -15,13 +15,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from deployd.domain import counted
-from deployd.domain.ids import AppName, EnvironmentName, HostName
+from deployd.domain.ids import HostName
 from deployd.domain.traffic import HostTraffic
 from deployd.store.tables import traffic as table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from deployd.domain.ids import AppName, EnvironmentName
     from deployd.domain.traffic import Cell, VitalCell
     from deployd.store.database import Database
 
@@ -97,12 +98,6 @@ class Traffic:
             for one in connection.execute(query):
                 rows[one.host].append(_row(one, one.host))
         return {HostName(host): _answer(host, some, now=now) for host, some in rows.items()}
-
-    def places(self) -> tuple[tuple[AppName, EnvironmentName], ...]:
-        """Where something is kept."""
-        query = sa.select(table.c.app, table.c.environment).distinct().order_by(table.c.app, table.c.environment)
-        with self._database.read() as connection:
-            return tuple((AppName(one.app), EnvironmentName(one.environment)) for one in connection.execute(query))
 
     def roll_up(self, before: float) -> int:
         """Make hours of the minutes that are older than a moment; returns how many minutes went."""

@@ -30,6 +30,7 @@ from deployd.daemon.api import (
     rollouts,
     schedules,
     tokens,
+    traffic,
     uploads,
     visiting,
 )
@@ -43,6 +44,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     places.router,
     hands.router,
     visiting.router,
+    traffic.router,
     commands.router,
     uploads.router,
     registry.router,
