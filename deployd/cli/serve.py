@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from deployd.cli.context import Cli
+
+_SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # systemd's own
 
 
 @verb(example="deployd serve --listen 127.0.0.1:8300")
@@ -60,6 +63,8 @@ def install(
     program = control.run(on_line=told, check=check)
     done = {"program": str(program), "unit": "/etc/systemd/system/deployd.service", "changed": not check}
     cli.out.result(done, "nothing was changed" if check else "the daemon runs, now and at every boot")
+    if not all(shutil.which(name, path=_SERVICE_PATH) for name in ("node", "npm")):
+        cli.out.warn("Node.js with npm is not here: builds and what finds a server's files need it (docs/daemon.md)")
     cli.out.next("deployd app add NAME --repository URL", "deployd token create", "journalctl -u deployd -f")
 
 

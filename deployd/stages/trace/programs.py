@@ -36,10 +36,17 @@ def run(
     Some load code of the app's own packages. So where the app was built in the sandbox, this runs in one too, and sees
     the app's tree (`root`) and `reads`, writes `writes`, and has no network.
     """
+    node = shutil.which("node")
+    if node is None:
+        raise CommandError(
+            "there is no `node` on PATH, with which the app's files are found",
+            code="command-missing",
+            fix="install Node.js with npm on the machine that builds (/usr/bin or /usr/local/bin for the daemon)",
+        )
     with tempfile.TemporaryDirectory(prefix="deployd-trace-") as folder:
         asked, answer = Path(folder) / "job.json", Path(folder) / "answer.json"
         asked.write_text(json.dumps(job))
-        argv = [shutil.which("node") or "node", str(_HERE / "scripts" / f"{script}.mjs"), str(asked), str(answer)]
+        argv = [node, str(_HERE / "scripts" / f"{script}.mjs"), str(asked), str(answer)]
         if _is_contained(root):
             seen = [root, _HERE / "scripts", Path(argv[0]), *reads]
             written = [Path(folder), *writes]
