@@ -7,35 +7,30 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from deployd.domain import counted
-from deployd.errors import ConfigError, HostError, UnreachableError
-from deployd.hosts import causes, refusals, replies, verbs
-from deployd.hosts.transport import UNKNOWN
+from deployd.errors import ConfigError, HostError
+from deployd.hosts import replies, verbs
+from deployd.hosts.asking import LONG, QUICK
+from deployd.hosts.streaming import Streaming
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import BinaryIO
+    import threading
+    from collections.abc import Mapping, Sequence
 
     from deployd.domain.artifact import Manifest, Provenance
     from deployd.domain.host import Facts
-    from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId, RuntimeName
+    from deployd.domain.ids import AppName, EnvironmentName, ReleaseId, RuntimeName
     from deployd.domain.options import Probe, Run
     from deployd.domain.secret import Secret
     from deployd.domain.traffic import HostTraffic
-    from deployd.hosts.transport import Stream, Transport
 
-_T = TypeVar("_T")
 
 PROTOCOL = 1
-_QUICK = 60.0
 # Below this the time to send it is less than that of a helper started anew, which takes gzip.
 _PLAIN = 500_000
-_LONG = 900.0  # hashing and syncing gigabytes on a slow disk
 
 
 def pack(manifest: Manifest, runtime: RuntimeName) -> bytes:
@@ -44,17 +39,8 @@ def pack(manifest: Manifest, runtime: RuntimeName) -> bytes:
     return text if len(text) < _PLAIN else gzip.compress(text, compresslevel=1, mtime=0)
 
 
-class Helper:
+class Helper(Streaming):
     """The helper of one host. Threads may share it."""
-
-    def __init__(self, transport: Transport) -> None:
-        self.transport = transport
-        self._live: dict[tuple[str, str], str] = {}
-
-    @property
-    def name(self) -> HostName:
-        """The host's name."""
-        return self.transport.name
 
     # the host itself
 
@@ -78,25 +64,9 @@ class Helper:
     def runtime_seal(self, runtime: RuntimeName, *, sha256: str, size: int) -> bool:
         """Check and install the runtime that arrived."""
         document = {"sha256": sha256, "size": size}
-        return self._ask(verbs.runtime_seal(runtime), document, timeout=_LONG, parse=lambda data: bool(data["sealed"]))
+        return self._ask(verbs.runtime_seal(runtime), document, timeout=LONG, parse=lambda data: bool(data["sealed"]))
 
     # an app's lock and configuration
-
-    def hold(self, app: AppName, environment: EnvironmentName, *, owner: str, rollout: str, wait: float = 0) -> Lease:
-        """Take the app's lock on this host; it is free when the lease is closed, or this process ends.
-
-        Raises HostLockedError when another holds it for longer than `wait` seconds.
-        """
-        argv = verbs.hold(app, environment, wait=wait)
-        stream = self.transport.open(argv)
-        try:
-            stream.write(json.dumps({"owner": owner, "rollout": rollout}).encode() + b"\n")
-            line = next(iter(stream.lines(timeout=_QUICK + wait)), b"")
-            data = self._reply(argv, stream.exit, line, b"")
-            return Lease(stream, host=self.name, epoch=int(data["epoch"]), current=data.get("current"))
-        except BaseException:
-            stream.close()
-            raise
 
     def holder(self, app: AppName, environment: EnvironmentName) -> replies.Holder:
         """Who has the app's lock."""
@@ -146,7 +116,7 @@ class Helper:
 
     def begin(self, app: AppName, environment: EnvironmentName, release: ReleaseId, *, packed: bytes) -> replies.Begun:
         """Compare a release with what the host has; `packed` is from `pack`."""
-        begun = self._ask(verbs.begin(app, environment, release), packed, timeout=_LONG, parse=replies.Begun.from_json)
+        begun = self._ask(verbs.begin(app, environment, release), packed, timeout=LONG, parse=replies.Begun.from_json)
         self._saw(app, environment, begun.current)
         return begun
 
@@ -155,7 +125,7 @@ class Helper:
     ) -> replies.Sealed:
         """Have the host verify what arrived and lay the release out."""
         document = {"provenance": {name: getattr(provenance, name) for name in provenance.__dataclass_fields__}}
-        return self._ask(verbs.seal(app, environment, release), document, timeout=_LONG, parse=replies.Sealed.from_json)
+        return self._ask(verbs.seal(app, environment, release), document, timeout=LONG, parse=replies.Sealed.from_json)
 
     def env(
         self, app: AppName, environment: EnvironmentName, release: ReleaseId, *, variables: Mapping[str, Secret]
@@ -166,7 +136,7 @@ class Helper:
 
     def start(self, app: AppName, environment: EnvironmentName, release: ReleaseId) -> None:
         """Start the release's socket and instances."""
-        self._ask(verbs.start(app, environment, release), timeout=_QUICK * 2, parse=_nothing)
+        self._ask(verbs.start(app, environment, release), timeout=QUICK * 2, parse=_nothing)
 
     def probe(
         self,
@@ -193,7 +163,7 @@ class Helper:
         return self._probe(verbs.probe_web(app, environment, release), probe, cancel)
 
     def _probe(self, argv: verbs.Argv, probe: Probe, cancel: threading.Event | None) -> replies.Probed:
-        wait = probe.timeout + probe.request_timeout * (2 + len(probe.warm)) + _QUICK
+        wait = probe.timeout + probe.request_timeout * (2 + len(probe.warm)) + QUICK
         return self._ask(argv, verbs.probe_document(probe), timeout=wait, cancel=cancel, parse=replies.Probed.from_json)
 
     def flip(
@@ -225,7 +195,7 @@ class Helper:
 
     def restart(self, app: AppName, environment: EnvironmentName) -> None:
         """Restart the current release's instances, one at a time."""
-        self._ask(verbs.restart(app, environment), timeout=_LONG, parse=_nothing)
+        self._ask(verbs.restart(app, environment), timeout=LONG, parse=_nothing)
 
     def maintenance(
         self,
@@ -290,177 +260,16 @@ class Helper:
     ) -> replies.Pruned:
         """Remove every release that is not in `keep` or `protect`, current, or in use."""
         document = {"keep": list(keep), "protect": list(protect)}
-        return self._ask(verbs.prune(app, environment), document, timeout=_LONG, parse=replies.Pruned.from_json)
+        return self._ask(verbs.prune(app, environment), document, timeout=LONG, parse=replies.Pruned.from_json)
 
     def discard(self, app: AppName, environment: EnvironmentName, release: ReleaseId) -> bool:
         """Remove one release that never was live, and what arrived of it; False when it was not there."""
         argv = verbs.discard(app, environment, release)
-        return self._ask(argv, timeout=_LONG, parse=lambda data: bool(data.get("discarded", True)))
+        return self._ask(argv, timeout=LONG, parse=lambda data: bool(data.get("discarded", True)))
 
     def remove_app(self, app: AppName, environment: EnvironmentName) -> None:
         """Take the app in this environment off the host."""
-        self._ask(verbs.remove_app(app, environment), timeout=_LONG, parse=_nothing)
-
-    # streams
-
-    def logs(
-        self,
-        app: AppName,
-        environment: EnvironmentName,
-        *,
-        release: ReleaseId | None = None,
-        lines: int | None = 100,
-        since: str | None = None,
-        follow: bool = False,
-        cancel: threading.Event | None = None,
-    ) -> Iterator[replies.LogLine]:
-        """What the app's instances wrote, oldest first. Closing the iterator ends the far side."""
-        argv = verbs.logs(app, environment, release=release, lines=lines, since=since, follow=follow)
-        stream = self.transport.open(argv)
-        try:
-            if not follow:
-                stream.end_input()
-            for line in stream.lines(cancel=cancel, timeout=None if follow else _LONG):
-                data = self._parsed(argv, stream.exit, line, b"")
-                if data.get("ok") is False:
-                    raise refusals.refusal(data, host=self.name)
-                if "message" in data:
-                    yield replies.LogLine.from_json(data, host=self.name)
-            if stream.exit == UNKNOWN:
-                raise self._lost(argv)
-        finally:
-            stream.close()
-
-    def exec(
-        self,
-        app: AppName,
-        environment: EnvironmentName,
-        argv: Sequence[str],
-        *,
-        stdin: BinaryIO | None,
-        stdout: BinaryIO,
-        stderr: BinaryIO,
-        cancel: threading.Event | None = None,
-        release: ReleaseId | None = None,
-        limit: float | None = None,
-    ) -> int:
-        """Run a command in the environment of the current release (or of `release`), as the app's user.
-
-        Returns its exit code. With `limit` (seconds) the host ends it then, and when nobody reads any more. Raises
-        HostError when the host refuses to run it.
-        """
-        stream = self.transport.open(verbs.execute(app, environment, argv, release=release, limit=limit))
-        try:
-            if stdin is None:
-                stream.end_input()
-            else:
-                threading.Thread(target=_feed, args=(stdin, stream), daemon=True, name=f"exec-{self.name}").start()
-            output = refusals.Output(stdout)  # a refusal comes in place of the command's output
-            for name, data in stream.chunks(cancel=cancel):
-                if name == "stdout":
-                    output.write(data)
-                else:
-                    stderr.write(data)
-                    stderr.flush()
-            if stream.exit == UNKNOWN:
-                raise self._lost(("exec", app, environment))
-            refused = output.end(stream.exit)
-            if refused:
-                raise refusals.refusal(refused, host=self.name)
-            return stream.exit
-        finally:
-            stream.close()
-
-    # one call
-
-    def _ask(
-        self,
-        argv: verbs.Argv,
-        stdin: Mapping[str, Any] | bytes | None = None,
-        *,
-        parse: Callable[[Mapping[str, Any]], _T],
-        timeout: float = _QUICK,
-        cancel: threading.Event | None = None,
-    ) -> _T:
-        document = stdin if isinstance(stdin, bytes) or stdin is None else json.dumps(stdin).encode()
-        try:
-            reply = self.transport.call(argv, stdin=document, timeout=timeout, cancel=cancel)
-        except UnreachableError as error:
-            seen = self._seen(argv)
-            raise (error.but(live=f"{seen} when last asked") if seen else error) from error
-        if reply.document is None:
-            data = self._reply(argv, reply.exit, reply.stdout, reply.stderr)
-        else:
-            data = self._checked(argv, reply.document)
-        try:
-            return parse(data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            said = json.dumps(dict(data)).encode()
-            doing = " ".join(argv[:4])
-            raise refusals.no_reply(reply.exit, said, f"{error!r}".encode(), host=self.name, doing=doing) from error
-
-    def _reply(self, argv: verbs.Argv, exit_code: int, stdout: bytes, stderr: bytes) -> Mapping[str, Any]:
-        if exit_code == UNKNOWN and not stdout:
-            raise self._lost(argv)
-        return self._checked(argv, self._parsed(argv, exit_code, stdout, stderr))
-
-    def _checked(self, argv: verbs.Argv, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        if data.get("ok") is not True:
-            error = refusals.refusal(data, host=self.name)
-            seen = self._seen(argv)
-            raise error.but(live=seen) if seen and not data.get("live") else error
-        return data
-
-    def _parsed(self, argv: verbs.Argv, exit_code: int, stdout: bytes, stderr: bytes) -> Mapping[str, Any]:
-        try:
-            data = json.loads(stdout)
-        except ValueError as error:
-            doing = " ".join(argv[:4])
-            raise refusals.no_reply(exit_code, stdout, stderr, host=self.name, doing=doing) from error
-        if not isinstance(data, dict):
-            raise refusals.no_reply(exit_code, stdout, stderr, host=self.name, doing=" ".join(argv[:4]))
-        return data
-
-    def _lost(self, argv: Sequence[str]) -> UnreachableError:
-        return causes.lost(
-            self.name, address=self.transport.address, doing=" ".join(argv[:4]), live=self._seen(tuple(argv))
-        )
-
-    def _saw(self, app: AppName, environment: EnvironmentName, current: ReleaseId | None) -> None:
-        if current:
-            self._live[app, environment] = current
-        else:
-            self._live.pop((app, environment), None)
-
-    def _seen(self, argv: verbs.Argv) -> str | None:
-        return self._live.get((argv[1], argv[2])) if len(argv) > 2 else None  # noqa: PLR2004 - verb, app, environment
-
-
-class Lease:
-    """An app's lock on one host, held while this is open. `epoch` goes with every flip."""
-
-    def __init__(self, stream: Stream, *, host: HostName, epoch: int, current: str | None) -> None:
-        self.host = host
-        self.epoch = epoch
-        self.current = replies.release_or_none(current)
-        self.since = time.time()
-        self._stream = stream
-
-    @property
-    def lost(self) -> bool:
-        """Whether the connection is gone, and with it the lock."""
-        return not self._stream.alive
-
-    def close(self) -> None:
-        """Free the lock; safe to repeat."""
-        self._stream.end_input()
-        self._stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._ask(verbs.remove_app(app, environment), timeout=LONG, parse=_nothing)
 
 
 def _ca_root(run: Run) -> str | None:
@@ -479,10 +288,3 @@ def _ca_root(run: Run) -> str | None:
 
 def _nothing(_data: Mapping[str, Any]) -> None:
     return None
-
-
-def _feed(source: BinaryIO, stream: Stream) -> None:
-    read = getattr(source, "read1", source.read)
-    while data := read(65536):
-        stream.write(data)
-    stream.end_input()

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId, RolloutId
-    from deployd.hosts.helper import Helper, Lease
+    from deployd.hosts.helper import Helper
     from deployd.hosts.pool import Pool
+    from deployd.hosts.streaming import Lease
 
 # A process that has just ended: its connection closes and the far side lets go within moments.
 _PATIENCE = 3.0
