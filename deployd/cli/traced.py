@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from deployd.cli.render import clean
@@ -16,8 +17,20 @@ if TYPE_CHECKING:
     from deployd.cli.context import Cli
     from deployd.domain.stages import FileSet, TracedFile
 
+_ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\udc80-\udcff]")
 _HEAVIEST = 8
 _MOST_REASONS = 8
+
+
+def shown(path: str) -> str:
+    """A path on one line, and one that draws nothing: controls, and bytes that are no text, are written as escapes."""
+    return _ODD.sub(_escaped, path)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    known = {9: "\\t", 10: "\\n", 13: "\\r"}
+    return known.get(code) or f"\\x{code - 0xDC00 if code >= 0xDC80 else code:02x}"  # noqa: PLR2004 - a byte's stand-in
 
 
 def document(files: FileSet) -> dict[str, Any]:
@@ -44,12 +57,12 @@ def draw(cli: Cli, files: FileSet, *, tree: bool) -> None:
     if tree:
         for folder, (count, size) in sorted(_folders(files).items()):
             depth = folder.count("/")
-            name = clean(folder.rpartition("/")[2]) + "/"
+            name = shown(folder.rpartition("/")[2]) + "/"
             cli.out.line(f"{format_size(size):>9}  {'  ' * depth}{name}  {cli.out.paint(f'{count:,}', 'dim')}")
     else:
         for file in files.files:
-            arrow = f" -> {clean(file.symlink)}" if file.symlink is not None else ""
-            cli.out.line(f"{format_size(file.size):>9}  {clean(file.path)}{arrow}")
+            arrow = f" -> {shown(file.symlink)}" if file.symlink is not None else ""
+            cli.out.line(f"{format_size(file.size):>9}  {shown(file.path)}{arrow}")
     for warning in files.warnings:
         cli.out.warn(clean(warning))
     heaviest = sorted(packages(files).items(), key=lambda item: (-item[1][1], item[0]))[:_HEAVIEST]
@@ -70,7 +83,7 @@ def draw_why(cli: Cli, files: FileSet, path: str, chain: Sequence[str]) -> None:
     if cli.options.json:
         cli.out.document(file_document(file) | {"chain": [path_to_json(step) for step in chain]})
         return
-    cli.out.line(clean(path))
+    cli.out.line(shown(path))
     for reason in file.reasons[:_MOST_REASONS]:
         cli.out.line(f"  {clean(reason)}")
     if len(file.reasons) > _MOST_REASONS:
@@ -78,7 +91,7 @@ def draw_why(cli: Cli, files: FileSet, path: str, chain: Sequence[str]) -> None:
     if len(chain) > 1:
         cli.out.line()
         for depth, step in enumerate(chain):
-            cli.out.line(f"{'  ' * depth}{'→ ' if depth else ''}{clean(step)}")
+            cli.out.line(f"{'  ' * depth}{'→ ' if depth else ''}{shown(step)}")
 
 
 def one(files: FileSet, path: str) -> TracedFile:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from deployd.cli import traced
 from deployd.domain.stages import BuildOutput, BuildPlan, FileSet, TracedFile
 from deployd.errors import BuildError, NotAllowedError
 from deployd.stages import build as build_stage
@@ -155,3 +156,17 @@ def test_a_build_where_a_daemon_elsewhere_keeps_the_variables(deployd, app, clie
     done = deployd("build")
     assert done.exit == 0
     assert "goes on without them" in done.err
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("public/a b'\"$x", "public/a b'\"$x"),
+        ("new\nline", "new\\nline"),
+        ("\x1b[31mred\t", "\\x1b[31mred\\t"),
+        ("\udcff\udc80.txt", "\\xff\\x80.txt"),
+        ("ü-😀", "ü-😀"),
+    ],
+)
+def test_a_path_is_shown_on_one_line_and_draws_nothing(path: str, text: str) -> None:
+    assert traced.shown(path) == text
