@@ -109,6 +109,7 @@ def built(wish: Wish, *, report: Report, cancel: threading.Event) -> BuildOutput
             variables=clear,
             trace_root=wish.options.trace.root,
             before=wish.options.waves.before,
+            asset_prefix=wish.options.assets.url,
         )
         kept = _kept(wish)
         if kept and wish.use_cache and kept.plan.build_id == plan.build_id:

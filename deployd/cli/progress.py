@@ -242,6 +242,19 @@ def _pruned(fields: Fields) -> Sentence | None:
     return Sentence(about=_host(fields), text=_join(f"{count} removed", _size(fields.get("freed_bytes"))), detail=True)
 
 
+def _assets_sent(fields: Fields) -> Sentence:
+    bucket, sent = _text(fields.get("bucket")), _count(fields.get("sent"), "hashed file")
+    what = (
+        _join(f"{sent} sent to {bucket}", _size(fields.get("bytes_sent"))) if fields.get("sent") else f"all in {bucket}"
+    )
+    return Sentence(about="assets", text=what)
+
+
+def _assets_pruned(fields: Fields) -> Sentence:
+    removed = _count(fields.get("removed"), "old file")
+    return Sentence(about="assets", text=f"{removed} removed from {_text(fields.get('bucket'))}", detail=True)
+
+
 def _warning(fields: Fields) -> Sentence:
     text = _text(_first(fields, "what", "message", "text")) or "something is not as it should be"
     fix = _text(fields.get("fix"))
@@ -277,6 +290,8 @@ _TELLERS: dict[Event, Callable[[Fields], Sentence | None]] = {
     Event.INSTALL_SKIPPED: _plain("build", "packages are installed already: the lock file is unchanged", detail=True),
     Event.ARTIFACT_PACKAGED: _packaged,
     Event.ARTIFACT_VERIFIED: _verified,
+    Event.ASSETS_SENT: _assets_sent,
+    Event.ASSETS_PRUNED: _assets_pruned,
     Event.FILES_LEFT_OUT: _left_out,
     Event.HOST_CONNECTED: _plain("", "connected", tone="going", detail=True),
     Event.HOST_COMPARED: _compared,

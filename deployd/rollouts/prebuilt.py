@@ -41,6 +41,7 @@ def take(rollout: Rollout, folder: str) -> Taken:
         variables={},
         trace_root=rollout.options.trace.root,
         before=rollout.options.waves.before,
+        asset_prefix=rollout.options.assets.url,
     )
     rollout.report(
         Event.BUILD_PLANNED,

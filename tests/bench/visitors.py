@@ -1,133 +1,163 @@
-"""What visitors feel, as lines of the benchmark: tabs and load through many releases, cold previews, idle connections.
+"""What visitors feel, as lines of the benchmark: tabs and load through many releases, cold previews, files, many kept.
 
-`bench_visitors` takes a world of hosts with the example app released; tabs are on its first host.
+`bench_visitors` takes a world of hosts with the example app released; all of it happens on the first host, over https.
+`python -m tests.bench.visitors [--releases N] [PART...]` does it alone, with parts cold, idle, files, pages, kept, tabs.
 """
 
 from __future__ import annotations
 
-import socket
+import argparse
+import copy
+import os
+import shutil
 import statistics
-import time
-import urllib.request
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployd import lab
+from tests.bench import cold, kept, serving
 from tests.support.browser import Tab, chromium
 from tests.support.nextcells import commit
+from tests.support.world import ROOT, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tests.support.world import World
-
-FLIPS = 100
+LAB = "bench-visitors"
+NAME = "shop.bench.test"
+PREVIEWS = "preview.bench.test"
 TABS = 3
-IDLE = 10_000
-COLD = 5
-# On the host: the release's server by itself, from its start to its first byte, in milliseconds.
-BARE = """
-import os, subprocess, sys, time, urllib.request
-folder = sys.argv[1]
-began = time.perf_counter()
-server = subprocess.Popen(
-    [folder + "/node", folder + "/entry"], cwd=folder + "/..", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    env={"PORT": "39123", "HOSTNAME": "localhost", "NODE_ENV": "production", "HOME": "/tmp", "PATH": os.environ["PATH"]},
-)
-try:
-    while time.perf_counter() - began < 30:
-        try:
-            urllib.request.urlopen("http://localhost:39123/health", timeout=10).read(1)
-            break
-        except OSError:
-            time.sleep(0.002)
-    print((time.perf_counter() - began) * 1000)
-finally:
-    server.kill()
-    server.wait()
-"""
+CONNECTIONS = 16
+RELEASES = int(os.environ.get("BENCH_RELEASES", "10"))
+PAGES = (("action", "Press it"), ("dynamic", "Made for you"), ("picture", "A picture"), ("fresh", "Never old"))
 
 
-def bench_visitors(world: World, *, say: Callable[[str], None]) -> None:
-    """Print one line for each number. Releases another commit first: two builds that are not the same."""
+def bench_visitors(
+    world: World, *, say: Callable[[str], None], releases: int = RELEASES, parts: Sequence[str] = ()
+) -> None:
+    """Print one line for each number; afterwards the app has its hosts and addresses again."""
+    before = (world.app / "deployd.toml").read_text()
+    try:
+        plain: dict[str, Callable[[], None]] = {
+            "files": lambda: serving.files(world, say=say),
+            "pages": lambda: serving.pages(world, say=say),
+        }
+        secure: dict[str, Callable[[], None]] = {
+            "cold": lambda: cold.cold(world, previews=PREVIEWS, say=say),
+            "idle": lambda: cold.idle(world, previews=PREVIEWS, say=say),
+            "kept": lambda: kept.kept(world, say=say),
+            "tabs": lambda: tabs(world, releases=releases, say=say),
+        }
+        for kind, settle in ((plain, on_one_host), (secure, with_names)):
+            wanted = [name for name in kind if name in parts or not parts]
+            if wanted:
+                settle(world)
+                world.run("release", "--json", "--yes", timeout=900)
+            for name in wanted:
+                kind[name]()
+    finally:
+        (world.app / "deployd.toml").write_text(before)
+        commit(world.app)
+
+
+def on_one_host(world: World) -> None:
+    """The app on the first host alone, at its address."""
+    world.write_toml(hosts=[world.hosts[0].name])
+    commit(world.app)
+
+
+def with_names(world: World) -> None:
+    """The same under a name of its own, with previews, over https."""
+    world.write_toml(hosts=[world.hosts[0].name])
+    with (world.app / "deployd.toml").open("a") as file:
+        file.write(f'domains = ["{NAME}"]\ntls = "internal"\npreview_domain = "{PREVIEWS}"\n')
+    commit(world.app)
+
+
+def tabs(world: World, *, releases: int, say: Callable[[str], None]) -> None:
+    """Two commits take turns in going live while tabs are clicked in and connections ask; nothing may fail."""
     page = world.app / "app" / "page.tsx"
+    first = commit_of(world)
     page.write_text(page.read_text().replace("Fresh from", "Fresher from"))
     commit(world.app)
-    other = str(world.run("release", "--json", "--yes", timeout=900).last["release"])
-    before = next(one["id"] for one in world.run("releases", "--json").document if one["id"] != other)
-    releases = (before, other)
-    flips(world, releases, say)
-    cold(world, releases[0], say)
-    idle(world, say)
-
-
-def flips(world: World, releases: Sequence[str], say: Callable[[str], None]) -> None:
-    """Two releases take turns while tabs are clicked in and connections ask; nothing may fail."""
-    address = f"http://{world.hosts[0].address}"
-    pages = (("action", "Press it"), ("dynamic", "Made for you"), ("picture", "A picture"), ("fresh", "Never old"))
+    commits = (commit_of(world), first)
+    for one in commits:  # both are built before anything is counted
+        world.run("release", one, "--json", "--yes", timeout=900)
     clicks = 0
-    with chromium() as browser:
-        tabs = [Tab(browser.new_context().new_page(), address) for _ in range(TABS)]
-        for tab in tabs:
+    seconds = []
+    with chromium({NAME: world.hosts[0].address}) as browser:
+        opened = [Tab(browser.new_context(ignore_https_errors=True).new_page(), f"https://{NAME}") for _ in range(TABS)]
+        for tab in opened:
             tab.open("/action")
             tab.mark("opened at the beginning")
-        with world.load(connections=16) as told:
-            for number in range(FLIPS):
-                world.run("rollback", releases[number % 2], "--yes", "--json")
-                for tab in tabs:
-                    link, heading = pages[clicks % len(pages)]
+        with one_host(world).load(connections=CONNECTIONS, name=NAME, path="/dynamic") as told:
+            for number in range(releases):
+                seconds.append(world.run("release", commits[number % 2], "--yes", "--json", timeout=300).seconds)
+                for tab in opened:
+                    link, heading = PAGES[clicks % len(PAGES)]
                     tab.click(link, shows=heading)
+                    if link == "action":
+                        tab.page.click("button")
+                        tab.page.wait_for_selector("output")
                     clicks += 1
-        broken = sum(bool(tab.troubles) or tab.marked is None for tab in tabs)
+        broken = [tab for tab in opened if tab.troubles or tab.marked is None]
     failed, requests = told["failed"], told["requests"]
     say(
-        f"visitors  {FLIPS} flips, {TABS} tabs ({clicks} clicks), 16 connections: {failed} of {requests} failed, {broken} tabs broken"
+        f"visitors  {releases} releases (median {statistics.median(seconds):.1f} s), {TABS} browsers ({clicks} clicks) and"
+        f" {CONNECTIONS} connections over https: {failed} of {requests} requests failed, {len(broken)} tabs broken"
+        f" (0 and 0)"
     )
+    for trouble in [
+        *told["failures"][:5],
+        *(one for tab in broken for one in (tab.troubles[:5] or ["it loaded anew"])),
+    ]:
+        say(f"visitors    {trouble}")
 
 
-def cold(world: World, release: str, say: Callable[[str], None]) -> None:
-    """A preview's first byte when nothing of it runs, beside a bare start of its server until its first byte."""
-    host = (lab_of(world), world.hosts[0].name)
-    unit = f"deployd-{world.name}-production-1@{release}.service"
-    folder = f"/srv/deployd/apps/{world.name}/production/releases/{release}/.deployd"
-    through, alone = [], []
-    for _ in range(COLD):
-        lab.run(*host, ["systemctl", "stop", unit])
-        began = time.perf_counter()
-        request = urllib.request.Request(
-            f"http://{world.hosts[0].address}/health?dpl={release}", headers={"Host": world.hosts[0].address}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            answer.read(1)
-        through.append((time.perf_counter() - began) * 1000)
-        alone.append(float(lab.run(*host, ["python3", "-c", BARE, folder]).text))
-    ratio = statistics.median(through) / statistics.median(alone)
-    say(
-        f"visitors  a cold release's first byte {statistics.median(through):.0f} ms, `node server.js` alone"
-        f" {statistics.median(alone):.0f} ms: {ratio:.2f} times"
-    )
+def one_host(world: World) -> World:
+    """The same world with its first host alone."""
+    found = copy.copy(world)
+    found.hosts = world.hosts[:1]
+    return found
 
 
-def idle(world: World, say: Callable[[str], None]) -> None:
-    """Requests while very many connections say nothing, beside the same without them."""
-
-    def asked() -> float:
-        began = time.perf_counter()
-        for _ in range(200):
-            with urllib.request.urlopen(f"http://{world.hosts[0].address}/health", timeout=30) as answer:
-                answer.read()
-        return (time.perf_counter() - began) / 200 * 1000
-
-    before = asked()
-    lines = [socket.create_connection((world.hosts[0].address, 80), timeout=30) for _ in range(IDLE)]
-    try:
-        during = asked()
-    finally:
-        for line in lines:
-            line.close()
-    say(f"visitors  {IDLE} idle connections: a request takes {during:.2f} ms, {before:.2f} ms without them")
+def commit_of(world: World) -> str:
+    """The commit that is checked out."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=world.app, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
-def lab_of(world: World) -> str:
-    """The lab that the world's hosts are of."""
-    return Path(str(world.hosts[0].identity)).parent.name
+def prepare(folder: Path) -> World:
+    """One host, bootstrapped, and the example app in a repository."""
+    lab.up(LAB, hosts=1)
+    world = World(folder=folder, hosts=lab.status(LAB), state=folder / "state", name="shop")
+    world.add_hosts()
+    world.run("host", "bootstrap", world.hosts[0].name, timeout=600)
+    ignore = shutil.ignore_patterns("node_modules", ".next", "deployd.toml")
+    shutil.copytree(ROOT / "examples" / "nextjs", world.app, dirs_exist_ok=True, ignore=ignore)
+    commit(world.app)
+    return world
+
+
+def main() -> None:
+    """Run alone, on a lab host of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--releases", type=int, default=RELEASES, help="how many releases tabs and load go through")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="cold, idle, kept, tabs, files, pages")
+    wish = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="deployd-bench-") as folder:
+        try:
+            bench_visitors(
+                prepare(Path(folder)),
+                say=lambda text: print(text, flush=True),
+                releases=wish.releases,
+                parts=wish.parts,
+            )
+        finally:
+            lab.down(LAB)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import sync_playwright
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 
@@ -77,13 +77,15 @@ class Tab:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """The system's Chromium, without a screen."""
+def chromium(names: Mapping[str, str] | None = None) -> Iterator[Browser]:
+    """The system's Chromium, without a screen; `names` are addresses by name, instead of DNS."""
     program = shutil.which(_PROGRAM)
     assert program, f"{_PROGRAM} is not installed: run scripts/setup"
+    rules = ", ".join(f"MAP {name} {address}" for name, address in (names or {}).items())
+    resolving = [f"--host-resolver-rules={rules}"] if rules else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *resolving]
         )
         try:
             yield browser

@@ -135,11 +135,17 @@ class World:
         assert self.status()["release"] is not None
 
     @contextmanager
-    def load(self, *, connections: int = 8, method: str = "GET", path: str = "/") -> Iterator[dict[str, Any]]:
-        """Requests while the block runs, some hundred a second; the dict is filled when it ends."""
-        urls = [f"http://{host.address}{path}" for host in self.hosts]
+    def load(
+        self, *, connections: int = 8, method: str = "GET", path: str = "/", name: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Requests while the block runs, some hundred a second; the dict is filled when it ends.
+
+        With a `name`, over https and for it.
+        """
+        urls = [f"http{'s' if name else ''}://{host.address}{path}" for host in self.hosts]
+        more = ["--host", name] if name else []
         process = subprocess.Popen(
-            [sys.executable, str(LOAD), "--connections", str(connections), "--method", method, "--pause", "0.01", *urls],
+            [sys.executable, str(LOAD), "--connections", str(connections), "--method", method, "--pause", "0.01", *more, *urls],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         told: dict[str, Any] = {}
