@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ARGV = ("serve",)
 _KEPT = 2  # idle served calls that a parked connection keeps: one for verbs, one for an app's lock
 # These stream, or are the service itself.
-_NOT_SERVED = frozenset({"hold", "logs", "exec", "serve"})
+_NOT_SERVED = frozenset({"hold", "logs", "exec", "contents", "serve"})
 _GZIP = b"\x1f\x8b"
 
 

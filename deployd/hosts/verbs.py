@@ -201,6 +201,16 @@ def execute(
     )
 
 
+def manifest(app: AppName, environment: EnvironmentName, release: ReleaseId) -> Argv:
+    """Give a release's manifest."""
+    return ("manifest", app, environment, release)
+
+
+def contents(app: AppName, environment: EnvironmentName, release: ReleaseId) -> Argv:
+    """Give contents of a release's files."""
+    return ("contents", app, environment, release)
+
+
 def remove_app(app: AppName, environment: EnvironmentName) -> Argv:
     """Take an app off the host."""
     return ("remove-app", app, environment)

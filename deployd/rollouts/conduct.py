@@ -122,6 +122,7 @@ def _wire(
         resumed=resumed,
         paths=workshop.paths,
         store=workshop.store,
+        pool_of=workshop.pool_of,
         builds=workshop.builds,
         owner=locks.own_name(workshop.store) if workshop.store.database.shared else None,
         pool=pool,

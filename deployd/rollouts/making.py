@@ -159,7 +159,7 @@ def take_over(rollout: Rollout, fleet_kind: Json) -> Json:
             fix=f"name a release of {rollout.app}",
         )
     assets.refuse_elsewhere(rollout, origin)
-    sharing.have(rollout.paths, origin.artifact, report=rollout.report)
+    sharing.of(rollout, origin.artifact)
     before = rollout.store.releases.provenance(origin.id)
     return _register(
         rollout,
@@ -186,7 +186,7 @@ def _built_before(rollout: Rollout, build_id: BuildId) -> Release | None:
     if found is None:
         return None
     try:
-        sharing.have(rollout.paths, found.artifact, report=rollout.report)
+        sharing.of(rollout, found.artifact)
     except (NotFoundError, StorageError):
         return None
     return found

@@ -44,7 +44,7 @@ def _has_artifact(workshop: Workshop, record: RolloutRecord, *, report: Report) 
     if release is None:
         return False
     try:
-        sharing.have(workshop.paths, release.artifact, report=report)
+        sharing.have(workshop.paths, release.artifact, report=report, store=workshop.store, pool_of=workshop.pool_of)
     except (NotFoundError, StorageError):
         return False
     return True

@@ -9,6 +9,7 @@ from deployd.domain.ids import ReleaseId
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable, Sequence
 
     from deployd.domain.events import Report
     from deployd.domain.ids import AppName, EnvironmentName, HostName, RolloutId
@@ -42,6 +43,8 @@ class Rollout:
     leases: Leases
     recorder: Recorder
     control: Control
+    pool_of: Callable[[Sequence[HostName]], Pool] | None = None
+    """Other hosts than the rollout's own: they may have what this machine lacks."""
     builds: Slots | None = None
     owner: str | None = None
 

@@ -1,6 +1,6 @@
 """Artifacts between the state folders of several daemons: a name comes in; it is here, or in the store that they share.
 
-Without such a store an artifact is where it was built, and another daemon builds it again when it needs it.
+Without such a store an artifact is where it was built, and on the hosts: another daemon fetches it back from one.
 """
 
 from __future__ import annotations
@@ -14,25 +14,53 @@ from deployd.errors import DeploydError, NotFoundError
 from deployd.stages import package
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from deployd.domain.artifact import Manifest
     from deployd.domain.events import Report
-    from deployd.domain.ids import ArtifactName
+    from deployd.domain.ids import ArtifactName, HostName
+    from deployd.hosts.pool import Pool
     from deployd.paths import StatePaths
     from deployd.rollouts.rollout import Rollout
     from deployd.stages.package.depot import Depot
+    from deployd.store import Store
 
 
-def have(paths: StatePaths, name: ArtifactName, *, report: Report) -> Manifest:
-    """An artifact's manifest, with its objects in this state folder. Raises NotFoundError, StorageError."""
+def have(
+    paths: StatePaths,
+    name: ArtifactName,
+    *,
+    report: Report,
+    store: Store | None = None,
+    pool_of: Callable[[Sequence[HostName]], Pool] | None = None,
+) -> Manifest:
+    """An artifact's manifest, with its objects in this state folder. Raises NotFoundError, StorageError.
+
+    What is neither here nor in the shared store is fetched back from a host, where `store` and `pool_of` are given.
+    """
     try:
         return package.load(paths.artifacts, name)
-    except NotFoundError:
-        depot = _depot()
-        if depot is None:
-            raise
-    found = depot.fetch(name, artifacts=paths.artifacts)
-    report(Event.ARTIFACT_FETCHED, artifact=name, files=found.files, size=found.size)
-    return package.load(paths.artifacts, name)
+    except NotFoundError as error:
+        missing = error
+    depot = _depot()
+    if depot is not None:
+        try:
+            found = depot.fetch(name, artifacts=paths.artifacts)
+        except NotFoundError as error:
+            missing = error
+        else:
+            report(Event.ARTIFACT_FETCHED, artifact=name, files=found.files, size=found.size)
+            return package.load(paths.artifacts, name)
+    if store is None or pool_of is None:
+        raise missing
+    from deployd.rollouts import fromhosts
+
+    return fromhosts.fetch(store, name, artifacts=paths.artifacts, pool_of=pool_of, report=report)
+
+
+def of(rollout: Rollout, name: ArtifactName) -> Manifest:
+    """As `have`, for a rollout: hosts that it has nothing to do with may be asked for it too."""
+    return have(rollout.paths, name, report=rollout.report, store=rollout.store, pool_of=rollout.pool_of)
 
 
 class Sharing:

@@ -21,7 +21,7 @@ def ship_to_all(rollout: Rollout, made: Json) -> Json:
     fleet.hold(rollout)
     release = ReleaseId(made["release"])
     name = ArtifactName(made["artifact"])
-    manifest = sharing.have(rollout.paths, name, report=rollout.report)
+    manifest = sharing.of(rollout, name)
     shared = sharing.Sharing(rollout, name)
     sending = assets.Sending(rollout, release, manifest)
     runtime = making.runtime_here(rollout, values.runtime(made["runtime"]))

@@ -42,7 +42,7 @@ def _verify(rollout: Rollout, made: Json, output: Json | None, fleet_kind: Json)
     if options.mode == "off":
         return {"verified": None}
     artifact, runtime = ArtifactName(made["artifact"]), values.runtime(made["runtime"])
-    manifest = sharing.have(rollout.paths, artifact, report=rollout.report)
+    manifest = sharing.of(rollout, artifact)
     fleet = verify_stage.Fleet(
         cpu=fleet_kind["cpu"], libc=fleet_kind["libc"], libc_version=fleet_kind.get("libc_version", "")
     )

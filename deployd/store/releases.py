@@ -93,6 +93,17 @@ class Releases:
             row = connection.execute(query).mappings().first()
         return _release(row) if row is not None else None
 
+    def of_artifact(self, artifact: ArtifactName, *, limit: int) -> tuple[Release, ...]:
+        """The releases that have an artifact, of any environment; what is or was live first, then the newest."""
+        query = (
+            _query()
+            .where(table.c.artifact == str(artifact))
+            .order_by(table.c.live_at.is_(None), table.c.created.desc(), table.c.id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return tuple(_release(row) for row in connection.execute(query).mappings())
+
     def set_state(self, release: ReleaseId, state: ReleaseState) -> None:
         """Keep how far a release came; becoming live is remembered for ever."""
         changes: dict[str, Any] = {"state": str(state)}

@@ -53,6 +53,8 @@ VERBS = {
     "served": Verb("certificates", _APP),
     "begin": Verb("incoming", _RELEASE, document=True),
     "seal": Verb("sealing", _RELEASE, document=True),
+    "manifest": Verb("giving", _RELEASE),
+    "contents": Verb("giving", _RELEASE, document=True, streams=True),
     "env": Verb("variables", _RELEASE, document=True),
     "start": Verb("instances", _RELEASE),
     "probe": Verb("probes", _RELEASE, document=True),
