@@ -49,7 +49,7 @@ def _manifest(call: Call) -> Any:
     found = read_json(f"{call.place.release(call.release)}/.deployd/manifest.json")
     if not isinstance(found, dict):
         raise RefusedError(
-            "release-damaged", f"release {call.release} has no manifest", fix="release that commit again"
+            "not-sealed", f"release {call.release} lacks its manifest here", fix="release the commit again"
         )
     return found
 
