@@ -25,6 +25,10 @@ _PAGE = re.compile(
     r"(?P<dist>(?:.*/)?)server/(?P<router>app|pages)/(?P<page>.+?)(?P<kind>\.js\.nft\.json|\.[a-z.]+)", re.DOTALL
 )
 _RENDERED = (".html", ".rsc", ".json", ".body", ".meta", ".segment.rsc")
+# What Turbopack writes beside a page's code, into a folder of its name.
+_OF_PAGE = re.compile(
+    r"(.+)/(?:(?:client-|app-)?build|app-paths|react-loadable|server-reference|next-font|pages|images|dynamic-css)-manifest"
+)
 _GROUP = re.compile(r"/\([^/]+\)(?=/|$)|/@[^/]+(?=/|$)")
 
 
@@ -151,7 +155,9 @@ def _routes(manifest: Manifest, *, read: Read) -> dict[str, dict[str, FileEntry 
             route = _route(match["router"], match["page"], is_code=True)
             found.setdefault(route, {}).update({name: entries[name] for name in named if name in entries})
         elif match["kind"].endswith((".js", *_RENDERED)):
-            route = _route(match["router"], match["page"], is_code=match["kind"] == ".js")
+            beside = _OF_PAGE.fullmatch(match["page"])
+            is_code = bool(beside) or match["kind"] == ".js"
+            route = _route(match["router"], beside[1] if beside else match["page"], is_code=is_code)
             found.setdefault(route, {})[path] = entry
     return found
 

@@ -81,6 +81,18 @@ def test_routes_that_come_and_go() -> None:
     assert (come["/api/old"].before, come["/api/old"].added) == (0, 2)
 
 
+def test_what_turbopack_writes_beside_a_page_is_that_pages() -> None:
+    stored = Stored()
+    beside = {
+        ".next/server/pages/p/build-manifest.json": "1",
+        ".next/server/pages/index/client-build-manifest.json": "1",
+        ".next/server/app/about/page/react-loadable-manifest.json": "1",
+        ".next/server/app/page/app-paths-manifest.json": "1",
+    }
+    changed = by_route(stored.manifest({}), stored.manifest(beside), read=stored.read)
+    assert set(changed) == {"/p", "/", "/about"}
+
+
 def test_packages_by_their_innermost_folder() -> None:
     stored = Stored()
     new = {path: text for path, text in BASE.items() if "pino.js" not in path} | {
