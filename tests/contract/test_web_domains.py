@@ -73,6 +73,31 @@ def test_https_everywhere(live: RealWeb) -> None:
     assert live.ask_at("http://shop.test/.deployd/health").text == "ok"
 
 
+def test_a_long_head_over_http2_ends_nothing_else_on_its_connection(live: RealWeb) -> None:
+    """The app answers it (this one takes it; Node.js says 431), and the connection goes on."""
+    start(live)
+    for size in (20_000, 1_000_000):
+        silent = [
+            "--silent",
+            "--insecure",
+            "--http2",
+            "--max-time",
+            "20",
+            "--write-out",
+            "%{http_code}-%{http_version} ",
+        ]
+        url = f"https://shop.test:{live.secure}/"
+        where = ["--resolve", f"shop.test:{live.secure}:127.0.0.1", "--header", "@-", "--output", "/dev/null"]
+        done = subprocess.run(
+            ["curl", *silent, *where, url, "--next", *silent, *where[:2], "--output", "/dev/null", url],
+            input=f"X-Long: {'a' * size}\n", capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.stdout.split()[1] == "200-2", done
+        assert size > 60_000 or done.stdout.split()[0] in {"200-2", "431-2", "502-2"}, (
+            done
+        )  # as far as curl itself goes
+
+
 def test_names_of_nobody(live: RealWeb) -> None:
     start(live)
 

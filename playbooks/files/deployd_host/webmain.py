@@ -21,6 +21,8 @@ WEB_MAIN = f"""\
 			read_header 30s
 			idle 2m
 		}}
+		# By itself the web server ends an HTTP/2 connection, and all that is asked on it, at a head of 16 kB.
+		max_header_size 1200KB
 	}}
 	log {{
 		output stderr
