@@ -92,8 +92,8 @@ class NextSmall:
     def dist(self) -> Path:
         return self.folder / ".next"
 
-    def build(self, *, standalone: bool, config: dict[str, Any] | None = None) -> None:
-        """`next build`, from nothing."""
+    def build(self, *, standalone: bool, config: dict[str, Any] | None = None, **env: str) -> None:
+        """`next build`, from nothing, with these variables."""
         old: dict[str, Any] = {"instrumentationHook": True, "serverComponentsExternalPackages": ["pino"]}
         if int(self.major) < 15:
             old |= {"serverActions": True} if self.major == "13" else {}
@@ -102,7 +102,7 @@ class NextSmall:
             settled = {"serverExternalPackages": ["pino"]} | (config or {})
         (self.folder / "next.config.js").write_text(f"module.exports = {json.dumps(settled)}")
         shutil.rmtree(self.dist, ignore_errors=True)
-        self._run("npx", "next", "build", **({"NEXT_PRIVATE_STANDALONE": "1"} if standalone else {}))
+        self._run("npx", "next", "build", **env, **({"NEXT_PRIVATE_STANDALONE": "1"} if standalone else {}))
 
     def output(self, **fields: Any) -> BuildOutput:
         plan = BuildPlan(
