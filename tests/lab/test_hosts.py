@@ -150,6 +150,13 @@ def test_a_second_bootstrap_changes_nothing(fleet: Fleet) -> None:
     assert all("changed=0 " in line for line in recap), "\n".join(lines)
 
 
+def test_a_login_of_the_deploy_user_starts_no_service_manager(fleet: Fleet, pool: Pool) -> None:
+    host = fleet.hosts[0]
+    assert pool.helper(host.name).facts()  # over a login of his
+    units = "systemctl is-active user@$(id -u deployd).service; systemctl is-active user@$(id -u root).service"
+    assert lab.run(fleet.lab, host.name, ["sh", "-c", units], check=False).text.split() == ["inactive", "active"]
+
+
 def test_the_doctor_finds_nothing_wrong(fleet: Fleet, pool: Pool) -> None:
     for host in fleet.hosts:
         troubles = [one for one in doctor.check(host, pool) if one.level != "ok"]
