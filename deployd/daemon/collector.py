@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployd import logs
 from deployd.domain.ids import AppName, EnvironmentName
-from deployd.errors import DeploydError, HostError
+from deployd.errors import HostError
 from deployd.rollouts.wishes import wish_from_json
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from deployd.daemon.wiring import Daemon
     from deployd.domain.ids import HostName
-    from deployd.domain.traffic import HostTraffic
     from deployd.hosts.helper import Helper
 
 EVERY = 20.0
@@ -42,9 +41,9 @@ class Collector:
         self._thread: threading.Thread | None = None
         self._log = logs.logger(self.name)
         self._lock = threading.Lock()
-        self._places: dict[Place, threading.Lock] = {}
+        self._locks: dict[tuple[Place, HostName], threading.Lock] = {}
         self._asked: dict[tuple[Place, HostName], float] = {}
-        self._away: set[tuple[Place, HostName]] = set()
+        self._away: set[HostName] = set()
         self._tidied = 0.0
 
     def start(self, daemon: Daemon) -> None:
@@ -68,14 +67,12 @@ class Collector:
                 self._log.exception("traffic_failed")
 
     def look(self, daemon: Daemon) -> None:
-        """Collect everything once, and once an hour make room."""
-        for place, hosts in places_of(daemon):
-            if self._ended.is_set():
-                return
-            try:
-                self.fresh(daemon, place, hosts)
-            except DeploydError as error:
-                self._log.warning("traffic_not_counted", app=place[0], environment=place[1], reason=error.what)
+        """Collect everything once, over one connection to each host, and once an hour make room."""
+        hosts: dict[HostName, list[Place]] = {}
+        for place, names in places_of(daemon):
+            for name in names:
+                hosts.setdefault(name, []).append(place)
+        self._collect(daemon, hosts)
         if time.monotonic() - self._tidied > TIDY_EVERY or not self._tidied:
             self._tidied = time.monotonic()
             keep = float(daemon.settings.get("traffic_keep") or KEEP)
@@ -84,35 +81,41 @@ class Collector:
 
     def fresh(self, daemon: Daemon, place: Place, hosts: Sequence[HostName]) -> dict[HostName, HostError]:
         """Collect from these hosts what they counted since the last time; returns those that do not answer."""
-        with self._lock:
-            lock = self._places.setdefault(place, threading.Lock())
-        with lock:
-            now = time.monotonic()
-            due = [name for name in hosts if now - self._asked.get((place, name), -_LONGEST) > _FRESH]
-            if not due:
-                return {}
-            missing: dict[HostName, HostError] = {}
-            with daemon.workshop.pool_of(due) as pool:
-                answers = pool.each(pool.names, lambda helper: self._ask(daemon, place, helper))
-            for name, answer in answers.items():
-                key = (place, name)
-                if isinstance(answer, HostError):
-                    missing[name] = answer
-                    if key not in self._away:
-                        self._away.add(key)
-                        self._log.warning("traffic_not_counted", app=place[0], host=name, reason=answer.what)
-                    continue
-                self._away.discard(key)
-                self._asked[key] = time.monotonic()
-                found, at = answer
-                if daemon.store.traffic.add(*place, found, now=at):
-                    daemon.metrics.visitors.count(place, found)
-            return missing
+        now = time.monotonic()
+        due = {name: [place] for name in hosts if now - self._asked.get((place, name), -_LONGEST) > _FRESH}
+        return self._collect(daemon, due)
 
-    def _ask(self, daemon: Daemon, place: Place, helper: Helper) -> tuple[HostTraffic, float]:
-        cursor = daemon.store.traffic.cursor(*place, helper.name)
-        found = helper.traffic(*place, since=_FIRST if cursor is None else cursor, step=60)
-        return found, time.time()
+    def _collect(self, daemon: Daemon, hosts: dict[HostName, list[Place]]) -> dict[HostName, HostError]:
+        if not hosts:
+            return {}
+
+        def ask(helper: Helper) -> None:
+            for place in hosts[helper.name]:
+                if not self._ended.is_set():
+                    self._ask(daemon, place, helper)
+
+        with daemon.workshop.pool_of(list(hosts)) as pool:
+            answers = pool.each(pool.names, ask)
+        missing = {name: answer for name, answer in answers.items() if isinstance(answer, HostError)}
+        for name in hosts:
+            error = missing.get(name)
+            if error is None:
+                self._away.discard(name)
+            elif name not in self._away:
+                self._away.add(name)
+                self._log.warning("traffic_not_counted", host=name, code=error.code, reason=error.what)
+        return missing
+
+    def _ask(self, daemon: Daemon, place: Place, helper: Helper) -> None:
+        key = (place, helper.name)
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            cursor = daemon.store.traffic.cursor(*place, helper.name)
+            found = helper.traffic(*place, since=_FIRST if cursor is None else cursor, step=60)
+            if daemon.store.traffic.add(*place, found, now=time.time()):
+                daemon.metrics.visitors.count(place, found)
+            self._asked[key] = time.monotonic()
 
 
 def places_of(daemon: Daemon) -> list[tuple[Place, tuple[HostName, ...]]]:
