@@ -74,7 +74,7 @@ def probe_details(details: Mapping[str, Any]) -> str:
 
 def _last(details: Mapping[str, Any]) -> str:
     parts = []
-    if details.get("last_status") is not None:
+    if details.get("last_status") is not None and not str(details.get("last_error")).startswith("status "):
         parts.append(f"status {details['last_status']}")
     if details.get("last_error"):
         parts.append(str(details["last_error"]))

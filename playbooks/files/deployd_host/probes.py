@@ -121,11 +121,12 @@ class Probe:
 
     def _attempt(self) -> Answer | None:
         self.attempts += 1
-        left = max(0.05, self.timeout - self._waited())
+        timeout = min(self.request_timeout, max(0.05, self.timeout - self._waited()))
         try:
-            answer = self._ask(self.path, timeout=min(self.request_timeout, left), watch=self._watch)
+            answer = self._ask(self.path, timeout=timeout, watch=self._watch)
         except OSError as error:
-            self.last_error = error.strerror or str(error) or type(error).__name__
+            if timeout == self.request_timeout or not self.last_error:  # one that was cut short says less than before
+                self.last_status, self.last_error = None, error.strerror or str(error) or type(error).__name__
             return None
         self.last_status = answer.status
         if answer.status not in self.status:
