@@ -14,6 +14,7 @@ from deployd.appkinds import (
     BCRYPT,
     BUCKET,
     BUCKET_PREFIX,
+    CACHE,
     COUNT,
     COUNT_OR_NONE,
     DOMAIN,
@@ -427,6 +428,13 @@ SITE = Section(
             kind=BCRYPT,
             example='"$2b$12$P0e7VtEXvPABEl7JZp3bFu2D9sYv2ohZ1bYe3z/qFZcdv00zINvpm"',
             help="The hash of a password that previews ask for, as `deployd preview password` makes it.",
+        ),
+        Key(
+            name="cache",
+            kind=CACHE,
+            example='{ env = "REDIS_URL" }',
+            help="The Redis in which the hosts share Next.js's cache and what `revalidateTag` says, or the variable "
+            "that holds its address with a password. Without it: each host has a cache of its own.",
         ),
     ),
 )

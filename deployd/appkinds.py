@@ -196,6 +196,22 @@ def _web_url(value: Any) -> str:
     return text
 
 
+def _cache(value: Any) -> str:
+    """`redis://...` without a password, or `{ env = "REDIS_URL" }` as `env:REDIS_URL`."""
+    if isinstance(value, dict):
+        if set(value) != {"env"} or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,254}", _text(value["env"])):
+            raise ValueError
+        return f"env:{value['env']}"
+    if not re.fullmatch(r"rediss?://[A-Za-z0-9.\[\]:_-]+(?:/[0-9]{1,4})?/?", _text(value)):
+        raise ValueError
+    return str(value)
+
+
+def _write_cache(value: str) -> str:
+    name = value.removeprefix("env:")
+    return _toml(value) if name == value else _write_table({"env": name})
+
+
 def _email(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"[^@\s{}\"`]+@[^@\s{}\"`]+", text):
@@ -298,6 +314,11 @@ BUCKET = Kind(expected="a bucket's name: 3 to 63 of a-z, 0-9, '-' and '.'", pars
 BUCKET_PREFIX = Kind(expected='a folder in the bucket such as "shop" or "shop/web"', parse=_bucket_prefix, write=_toml)
 ENDPOINT = Kind(expected='an address such as "https://s3.example", without a path', parse=_endpoint, write=_toml)
 WEB_URL = Kind(expected='an address such as "https://cdn.shop.example/shop", without "?"', parse=_web_url, write=_toml)
+CACHE = Kind(
+    expected='"redis://host:6379/0" without a password, or { env = "REDIS_URL" } for a variable that holds it',
+    parse=_cache,
+    write=_write_cache,
+)
 EMAIL = Kind(expected="an email address", parse=_email, write=_toml)
 RELATIVE = Kind(expected="a path below the repository, with forward slashes", parse=_relative, write=_toml)
 GLOBS = Kind(

@@ -94,6 +94,8 @@ class Run:
 
     Below `preview_domain` each release has an address of its own; `preview_password` is the bcrypt hash of the password
     that it asks for.
+
+    `cache` is the Redis that the hosts share: `redis://HOST:PORT/0`, or `env:NAME` for the variable that holds it.
     """
 
     instances: int | Literal["cores"] = 1
@@ -112,6 +114,7 @@ class Run:
     shared: bool = False
     preview_domain: str | None = None
     preview_password: str | None = None
+    cache: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

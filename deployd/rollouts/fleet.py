@@ -46,9 +46,11 @@ class AnyEvent(threading.Event):
 
 def check(rollout: Rollout) -> Json:
     """Ask each host what it is, before anything is built for it. Returns the CPU and libc that the fleet has."""
-    from deployd.rollouts import certifying
+    from deployd.rollouts import assets, certifying, sharedcache
 
     certifying.check_own(rollout.options.run)
+    assets.check(rollout)
+    sharedcache.check(rollout.app, rollout.environment, rollout.options.run, rollout.store.variables)
     facts = each(rollout, lambda helper, _stop: helper.facts())
     for name in facts:
         rollout.report(Event.HOST_CONNECTED, host=name)

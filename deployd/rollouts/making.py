@@ -16,7 +16,7 @@ from deployd.domain.events import Event
 from deployd.domain.ids import ArtifactName, BuildId, ReleaseId
 from deployd.domain.release import Release, ReleaseState
 from deployd.errors import DeploydError, NotFoundError, StorageError
-from deployd.rollouts import assets, checkout, sharing, values
+from deployd.rollouts import assets, checkout, sharedcache, sharing, values
 from deployd.rollouts.wishes import PromoteWish, ReleaseWish
 from deployd.stages import build as build_stage
 from deployd.stages import package as package_stage
@@ -288,7 +288,8 @@ def _register(
     )
     rollout.store.releases.add(_release_of(provenance, release), provenance=provenance)
     rollout.store.variables.ensure_managed(rollout.app, rollout.environment, ACTIONS_KEY, who="deployd")
-    rollout.store.variables.freeze(release, rollout.app, rollout.environment)
+    also = sharedcache.of(rollout.app, rollout.environment, rollout.options.run)
+    rollout.store.variables.freeze(release, rollout.app, rollout.environment, also=also)
     return {"release": release, "artifact": artifact, "runtime": values.to_json(runtime)}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.events import Event
 from deployd.domain.ids import ArtifactName, ReleaseId
-from deployd.rollouts import making, sharing, values
+from deployd.rollouts import making, sharedcache, sharing, values
 from deployd.rollouts.wishes import ReleaseWish
 from deployd.stages import verify as verify_stage
 
@@ -88,7 +88,11 @@ def _try(rollout: Rollout, made: Json, *, manifest: Manifest, runtime: Runtime, 
         options=rollout.options.verify,
         paths=[rollout.options.probe.path],
         host=rollout.options.probe.host or (domains[0] if domains else "localhost"),
-        variables=rollout.store.variables.of_release(ReleaseId(made["release"])),
+        variables={
+            key: value
+            for key, value in rollout.store.variables.of_release(ReleaseId(made["release"])).items()
+            if key != sharedcache.VARIABLE  # the trial has no network
+        },
         checkout=checkout_of(output, manifest),
         foreign=own.name != runtime.name,
         cancel=rollout.stop,

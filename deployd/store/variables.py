@@ -17,6 +17,7 @@ from deployd.store.tables import release_variables as frozen
 from deployd.store.tables import variables as table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from deployd.domain.ids import AppName, EnvironmentName, ReleaseId
@@ -105,9 +106,19 @@ class Variables:
         value = Secret(base64.b64encode(secrets.token_bytes(32)).decode())
         self.put(app, environment, key, value, build=False, who=who, managed=True)
 
-    def freeze(self, release: ReleaseId, app: AppName, environment: EnvironmentName) -> tuple[str, ...]:
-        """Keep the run-time variables of this moment for a release; the second time keeps the first. Returns keys."""
-        values = self.reveal(app, environment, build=False)
+    def freeze(
+        self,
+        release: ReleaseId,
+        app: AppName,
+        environment: EnvironmentName,
+        *,
+        also: Mapping[str, Secret] | None = None,
+    ) -> tuple[str, ...]:
+        """Keep the run-time variables of this moment for a release, and `also` those of deployd's own; returns keys.
+
+        The second time keeps the first.
+        """
+        values = {**self.reveal(app, environment, build=False), **(also or {})}
         rows = [
             {
                 "release": str(release),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import os
 import time
@@ -36,8 +37,10 @@ def package(files: FileSet, *, built: int, artifacts: Path) -> Artifact:
     ) as pool:  # hashing and copying release the interpreter's lock
         entries = list(pool.map(lambda file: _entry(file, artifacts=artifacts), files.files))
     if files.static is None:
-        sha256, size, _ = objects.store_file(str(Path(__file__).with_name("listen.cjs")), artifacts=artifacts)
-        entries.append(FileEntry(path=layout.SHIM, mode=0o644, size=size, sha256=sha256))
+        content = shim()
+        sha256 = hashlib.sha256(content).hexdigest()
+        objects.store_bytes(content, sha256=sha256, artifacts=artifacts)
+        entries.append(FileEntry(path=layout.SHIM, mode=0o644, size=len(content), sha256=sha256))
     plain = [entry for entry in entries if isinstance(entry, FileEntry)]
     entries += compressed.siblings(plain, files, artifacts=artifacts)
     manifest = Manifest(
@@ -53,6 +56,12 @@ def package(files: FileSet, *, built: int, artifacts: Path) -> Artifact:
     )
     layout.check(manifest)
     return write(manifest, artifacts=artifacts)
+
+
+def shim() -> bytes:
+    """What is loaded into every server before its own code: the listening socket, and the cache that hosts share."""
+    here = Path(__file__)
+    return b"\n".join(here.with_name(name).read_bytes() for name in ("listen.cjs", "cache.cjs"))
 
 
 def write(manifest: Manifest, *, artifacts: Path) -> Artifact:
