@@ -139,7 +139,8 @@ def stand_in() -> None:
 def wish_of(hosts, arguments):
     strategy = "canary" if arguments.waves else "all"
     consent = Approval(mode=arguments.approval, timeout=arguments.approval_timeout)
-    options = Options(waves=Waves(strategy=strategy, pause=0.01, before=arguments.before), approval=consent)
+    waves = Waves(strategy=strategy, pause=0.01, before=arguments.before, bake=arguments.bake)
+    options = Options(waves=waves, approval=consent)
     if arguments.verb == "rollback":
         return RollbackWish(app=APP, environment=PRODUCTION, hosts=hosts, options=options)
     return ReleaseWish(
@@ -199,6 +200,7 @@ def main() -> None:
     parser.add_argument("--no-activate", action="store_true")
     parser.add_argument("--waves", action="store_true")
     parser.add_argument("--before")
+    parser.add_argument("--bake", type=float, default=0.0)
     parser.add_argument("--timeout", type=float)
     parser.add_argument("--confirm-within", type=float)
     parser.add_argument("--approval", default="off")
