@@ -88,6 +88,14 @@ class Sending:
             )
 
 
+def check(rollout: Rollout) -> None:
+    """Ask the bucket before anything is built for it. Raises StorageError, ConfigError."""
+    if rollout.options.assets.bucket:
+        keys = keys_of(rollout.store, rollout.app, rollout.environment)
+        rollout.recorder.hide(keys or ())
+        _bucket(rollout.options.assets, keys).check()
+
+
 def keys_of(store: Store, app: AppName, environment: EnvironmentName) -> tuple[Secret, Secret] | None:
     """The access key's id and its secret; None leaves both to AWS's own variables. Raises ConfigError for one alone."""
     variables = store.variables.reveal(app, environment)

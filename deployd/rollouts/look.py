@@ -56,6 +56,7 @@ def _source_facts(paths: StatePaths, store: Store, wish: ReleaseWish) -> dict[st
             variables=clear,
             trace_root=wish.options.trace.root,
             before=wish.options.waves.before,
+            asset_prefix=wish.options.assets.url,
         )
     again = store.releases.built(wish.app, wish.environment, planned.build_id) if wish.use_cache else None
     if again:

@@ -49,6 +49,9 @@ def plan(facts: PlanFacts, wish: ReleaseWish) -> Plan:
     for number, name in enumerate(wish.hosts):
         first = number == 0 and (wish.activate or wish.environment == "preview") and wish.options.approval.mode == "off"
         actions += _preparing(name, facts, facts.hosts[name], before=wish.options.waves.before if first else None)
+    if wish.options.assets.bucket:
+        what = f"send new hashed files to the bucket {wish.options.assets.bucket}"
+        actions.append(_on(None, "ship", what, "assets in deployd.toml; if it refuses, nothing is flipped"))
     if wish.activate:
         actions += _going_live(facts, wish)
     else:

@@ -127,7 +127,10 @@ def test_what_a_kept_release_needs_stays_and_so_does_what_others_brought(assets,
 def test_a_bucket_that_is_not_there_is_told_without_its_keys(assets, state):
     from dataclasses import replace
 
+    AssetBucket(assets, keys=KEYS).check()
     bucket = AssetBucket(replace(assets, bucket="no-such-bucket-here"), keys=KEYS)
+    with pytest.raises(StorageError):
+        bucket.check()
     with pytest.raises(StorageError) as refused:
         send(bucket, manifest_of(state, BOTH), state, ONE)
     told = refused.value.to_json()

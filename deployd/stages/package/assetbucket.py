@@ -120,6 +120,14 @@ class AssetBucket:
             **config,
         )
 
+    def check(self) -> None:
+        """Ask the bucket once, so that a wrong name or key is told before anything is built. Raises StorageError."""
+        try:
+            for _ in obstore.list(self._store, prefix=_RECORDS, chunk_size=1):
+                return
+        except (exceptions.BaseError, OSError) as error:
+            raise self._failed("say what is in it", error) from error
+
     def send(
         self,
         manifest: Manifest,

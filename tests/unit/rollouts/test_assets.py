@@ -28,7 +28,11 @@ class Bucket:
     def __init__(self) -> None:
         self.releases: set[str] = set()
         self.keys: list[object] = []
-        self.broken = False
+        self.broken = self.closed = False
+
+    def check(self):
+        if self.closed:
+            raise StorageError("the bucket does not say what is in it", code="assets-failed", fix="mend it")
 
     def send(self, manifest, *, release, **_):
         self._refuse()
@@ -82,6 +86,11 @@ def test_a_bucket_that_refuses_ends_the_release_before_the_flip(fleet_of_three, 
     fleet.assert_live(first.release)
     assert len(fleet.told("release_flipped")) == len(fleet.names)
     bucket.broken = False
+    bucket.closed = True  # and this is told before anything is built
+    with pytest.raises(StorageError):
+        fleet.release("two", options=options())
+    assert fleet.told("build_planned")[-1]["rollout"] != fleet.last().id
+    bucket.closed = False
     second = fleet.release("two", options=options())
     fleet.assert_live(second.release)
 
