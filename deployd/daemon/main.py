@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from deployd import __version__, logs
 from deployd.daemon import sockets, systemd, wiring
 from deployd.daemon.api.app import make_app
-from deployd.errors import DeploydError
+from deployd.errors import ConfigError, DeploydError
 from deployd.rollouts import locks
 
 if TYPE_CHECKING:
@@ -146,8 +146,8 @@ class _Life:
             )
             tls, context = _tls(fresh), self._servers[1].config.ssl if len(self._servers) > 1 else None
             if tls and context:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*tls)  # a wrong key would break the one in use
-                context.load_cert_chain(*tls)
+                _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tls)  # a wrong key would break the one in use
+                _load(context, tls)
             self._daemon.change_settings(fresh)
             self._log.info("settings_reloaded", changed=changed)
         except (DeploydError, OSError) as error:
@@ -169,6 +169,14 @@ def _described(daemon: Daemon) -> str:
 def _tls(settings: Mapping[str, Any]) -> tuple[Path, Path] | None:
     certificate, key = settings.get("tls_certificate"), settings.get("tls_key")
     return (Path(str(certificate)), Path(str(key))) if certificate and key else None
+
+
+def _load(context: ssl.SSLContext, tls: tuple[Path, Path]) -> None:
+    try:
+        context.load_cert_chain(*tls)
+    except OSError as error:  # it names neither of them
+        what = f"{tls[0]} and {tls[1]} cannot be used: {error.strerror or error}"
+        raise ConfigError(what, code="setting-invalid", fix="give a certificate and its own key, as PEM") from error
 
 
 def _group(name: str) -> int | None:

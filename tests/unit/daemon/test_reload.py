@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 
 import pytest
+import structlog
 
 from deployd.daemon import sockets
 from deployd.daemon.main import _Life
@@ -54,9 +55,15 @@ def test_a_new_certificate_is_shown_without_a_restart(life, frame):
     assert frame.daemon.settings["rollouts"] == 2
 
 
-def test_a_certificate_with_anothers_key_changes_nothing(life, frame):
+@pytest.mark.parametrize("key", [made_certificate("third.example")[1], "no key", None])
+def test_a_certificate_with_anothers_key_changes_nothing_and_is_named(life, frame, tmp_path, key):
     made, context, write, (before, _) = life
-    write(made_certificate("second.example")[0], made_certificate("third.example")[1])
-    made._reload()
+    write(made_certificate("second.example")[0], key or "")
+    if key is None:
+        (tmp_path / "tls.key").unlink()
+    with structlog.testing.capture_logs() as told:
+        made._reload()
+    assert told[-1]["event"] == "settings_refused"
+    assert str(tmp_path / "tls.key") in told[-1]["error"]
     assert shaken(context).strip() == before.strip()
     assert frame.daemon.settings["rollouts"] == 4
