@@ -6,11 +6,11 @@ No build and no copy. The hosts are asked first, and nothing is touched when one
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deployd.domain.ids import HostName, ReleaseId
 from deployd.domain.options import Waves
-from deployd.errors import DeploydError, HostError, NotFoundError
+from deployd.errors import DeploydError, HostError, NotFoundError, UnreachableError
 from deployd.rollouts import closing, finishing, fleet, kept
 from deployd.rollouts.golive import go_live
 from deployd.rollouts.steps import Step
@@ -57,9 +57,9 @@ def choose(rollout: Rollout) -> Json:
     def ask(helper: Helper) -> AppStatus:
         return helper.status(rollout.app, rollout.environment)
 
-    fleet.raise_first(rollout.leases.hold(rollout.hosts))
+    _all_there(rollout.leases.hold(rollout.hosts))
     found = rollout.pool.each(rollout.hosts, ask)
-    fleet.raise_first(found)
+    _all_there(found)
     states = {name: status for name, status in found.items() if not isinstance(status, HostError)}
     begun = rollout.store.rollouts.get(rollout.id)
     if begun.release and begun.intent:  # chosen by a process that died: some hosts may have been flipped since
@@ -72,6 +72,18 @@ def choose(rollout: Rollout) -> Json:
     rollout.store.rollouts.set_intent(rollout.id, intent)
     rollout.store.rollouts.set_release(rollout.id, target)
     return {"release": target, "previous": intent}
+
+
+def _all_there(outcomes: Mapping[HostName, Any]) -> None:
+    """Raise the weightiest failure; where only the way to a host is broken, how to go back on the others is told."""
+    try:
+        fleet.raise_first(outcomes)
+    except UnreachableError as error:
+        others = [name for name, one in outcomes.items() if not isinstance(one, HostError)]
+        if not others:
+            raise
+        alone = " ".join(f"--host {name}" for name in others)
+        raise error.but(fix=f"{error.fix}; to go back on the others meanwhile: deployd rollback {alone}") from error
 
 
 def _default(rollout: Rollout, previous: Previous) -> ReleaseId:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from deployd.domain.host import Host
 from deployd.domain.ids import HostName
 from deployd.errors import UnreachableError
+from deployd.hosts.causes import NOT_ASKED
 from deployd.hosts.pool import Pool
 from deployd.hosts.transport import Reply
 from deployd.hosts.verbs import NONE
@@ -62,7 +63,7 @@ class FolderHost:
     def connect(self) -> None:
         """Be up, or not."""
         if (self.root / "down").exists():
-            raise UnreachableError(f"{self.name} does not answer", host=self.name, live="unknown", fix="see its power")
+            raise UnreachableError(f"{self.name} does not answer", host=self.name, live=NOT_ASKED, fix="see its power")
 
     def close(self) -> None:
         """There is nothing to close."""

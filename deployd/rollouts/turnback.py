@@ -13,7 +13,8 @@ from deployd.domain.events import Event
 from deployd.domain.ids import HostName
 from deployd.domain.release import ReleaseState
 from deployd.errors import DeploydError, HostError, PartlyLiveError
-from deployd.rollouts import closing, finishing, values
+from deployd.hosts.causes import NOT_ASKED
+from deployd.rollouts import closing, drains, finishing, values
 from deployd.rollouts.runner import ENDED
 from deployd.rollouts.steps import Step
 from deployd.rollouts.wishes import RollbackWish
@@ -58,7 +59,7 @@ def turn_back(
         error = _partly(error, left["stuck"])
     elif left["live"]:
         error = error.but(live=left["live"])
-    elif not error.live:
+    elif error.live in {None, "", NOT_ASKED}:
         error = error.but(live=_still_live(rollout))
     return closing.close_with_error(run, rollout, error, release=release, previous=previous, stuck=tuple(left["stuck"]))
 
@@ -123,6 +124,7 @@ def _flip_back_once(rollout: Rollout, release: ReleaseId, previous: Previous) ->
         app=rollout.app,
         environment=rollout.environment,
     )
+    drains.give_back(rollout, previous)
     return {str(name): one.what for name, one in stuck.items()}
 
 

@@ -124,6 +124,24 @@ def test_a_host_that_is_down_is_told_before_anything_is_built(fleet_of_three):
     fleet.assert_live(first.release)
 
 
+def test_a_rollback_with_a_host_down_says_what_is_live_and_how_to_do_without_it(fleet_of_three):
+    fleet = fleet_of_three
+    first = fleet.release("one")
+    second = fleet.release("two")
+    for name in ("web1", "web3"):
+        fleet.make(name, "down")
+        with pytest.raises(UnreachableError) as caught:
+            fleet.rollback()
+        fleet.mend(name, "down")
+        others = [f"--host {other}" for other in ("web1", "web2", "web3") if other != name]
+        assert caught.value.fix.endswith(f"to go back on the others meanwhile: deployd rollback {' '.join(others)}")
+        assert caught.value.live.startswith(str(second.release))
+
+    fleet.assert_live(second.release)
+    fleet.rollback()
+    fleet.assert_live(first.release)
+
+
 def test_several_failures_are_all_named(fleet_of_three):
     fleet = fleet_of_three
     fleet.make("web1", "fail-start", "start-failed")
