@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployd import logs, notify
 from deployd.daemon import previews
+from deployd.daemon.api import showing
 from deployd.daemon.background import Background, GiveUpError
 from deployd.daemon.forges import calls, commenting, speaking
 from deployd.daemon.forges.calls import Standing
@@ -99,7 +100,7 @@ class Announcer:
         moment = _moment(about["kind"], outcome)
         if moment is None or fields.get("resumed"):
             return
-        note = _note(about, moment, outcome, fields, link=_link(daemon, rollout.id))
+        note = _note(about, moment, outcome, fields, link=showing.address(daemon, rollout.id))
         for target in daemon.store.secrets.all("notify"):
             wanted = target.extra.get("events") or notify.MOMENTS
             if target.app not in {"", about["app"]} or moment not in wanted:
@@ -128,7 +129,7 @@ class Announcer:
             state="running" if outcome == "running" else _STATES[outcome],
             text=_text(ask, environment, outcome, fields),
             url=_seen_at(daemon, queued, fields),
-            log_url=_link(daemon, queued.id),
+            log_url=showing.address(daemon, queued.id),
         )
         what = f"{forge}: {standing.commit[:10]} {outcome}"
         key = f"{forge} {standing.repository} {standing.commit} {standing.app} {standing.environment}"
@@ -233,11 +234,6 @@ def _text(ask: Ask, environment: str, outcome: str, fields: Mapping[str, Any]) -
     if outcome == "held":
         return f"{told} {ask.branch}"
     return f"{told}: {what}" if what and outcome == "failed" else told
-
-
-def _link(daemon: Daemon, rollout: str) -> str | None:
-    base = daemon.settings.get("public_url")
-    return f"{str(base).rstrip('/')}/v1/rollouts/{rollout}" if base else None
 
 
 def _seen_at(daemon: Daemon, queued: QueuedAsk, fields: Mapping[str, Any]) -> str | None:

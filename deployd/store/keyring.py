@@ -7,6 +7,7 @@ another place does not open there. The key's id is kept beside each value, so th
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import secrets
 from typing import TYPE_CHECKING
@@ -66,6 +67,11 @@ class Keyring:
                 fix="set the variable again; find out who else writes to the database",
             ) from error
         return Secret(clear.decode())
+
+    def sign(self, text: str) -> str:
+        """What only this key makes of a text (32 hexadecimal digits): for links that nobody can guess."""
+        own = hmac.digest(self._load(), b"deployd links", "sha256")
+        return hmac.digest(own, text.encode(), "sha256").hex()[:32]
 
     def check(self) -> None:
         """Raise DeploydError when the key file is not the one that the database's secrets were sealed with."""

@@ -9,6 +9,7 @@ import pytest
 
 from deployd.daemon import previews, wiring
 from deployd.daemon.announcing import Announcer
+from deployd.daemon.api import showing
 from deployd.daemon.hub import Told
 from deployd.domain.ask import Ask
 from deployd.domain.ids import AppName, EnvironmentName, RolloutId
@@ -92,7 +93,9 @@ def said(forge: FakeForge) -> list[tuple[str, str, Any]]:
 def test_github_gets_a_status_and_a_deployment(daemon, announcer, forge):
     token(daemon, "github", forge)
     rollout = ask(daemon, "github")
-    log = f"https://deployd.example/v1/rollouts/{rollout}"
+    log = showing.address(daemon, rollout)
+    assert log is not None
+    assert log.startswith(f"https://deployd.example/rollouts/{rollout}?key=")
     tell(announcer, rollout, "started", "live")
     status = {"context": "deployd/shop/production", "target_url": log}
     assert said(forge) == [
@@ -115,7 +118,7 @@ def test_github_gets_a_status_and_a_deployment(daemon, announcer, forge):
             "/repos/acme/shop/deployments/77/statuses",
             {"state": "in_progress", "log_url": log, "description": "production is being released"},
         ),
-        ("POST", f"/repos/acme/shop/statuses/{COMMIT}", status | {"state": "success", "description": "production is live"}),
+        ("POST", f"/repos/acme/shop/statuses/{COMMIT}", status | {"target_url": "https://shop.example", "state": "success", "description": "production is live"}),
         (
             "POST",
             "/repos/acme/shop/deployments/77/statuses",
@@ -305,7 +308,7 @@ def test_people_are_told_by_what_they_asked_for(daemon, announcer, forge):
     (request,) = forge.requests
     assert request.body["title"] == f"shop production: {RELEASE} is live"
     assert request.body["type"] == "success"
-    assert f"https://deployd.example/v1/rollouts/{rollout}" in request.body["message"]
+    assert str(showing.address(daemon, rollout)) in request.body["message"]
 
 
 def test_a_service_that_is_gone_fails_nothing(daemon, announcer, caplog):

@@ -11,6 +11,7 @@ from deployd.domain.events import quiet
 from deployd.domain.ids import AppName, EnvironmentName, HostName, RolloutId
 from deployd.domain.options import Options
 from deployd.domain.stages import SourceRequest
+from deployd.hosts.pool import Pool
 from deployd.paths import StatePaths
 from deployd.rollouts.moving import move_here
 from deployd.rollouts.states import State
@@ -39,7 +40,7 @@ def machines(tmp_path, postgres):
 def begins_anew(store, rollout) -> bool:
     forgotten: list[RolloutId] = []
     workshop = SimpleNamespace(
-        store=store, paths=store.paths, durable=True, engine=SimpleNamespace(forget=forgotten.extend)
+        store=store, paths=store.paths, durable=True, engine=SimpleNamespace(forget=forgotten.extend), pool_of=Pool.of
     )
     anew = move_here(workshop, store.rollouts.get(rollout), report=quiet)
     assert forgotten == ([rollout] if anew else [])

@@ -29,6 +29,7 @@ from deployd.daemon.api import (
     registry,
     rollouts,
     schedules,
+    showing,
     tokens,
     traffic,
     uploads,
@@ -52,6 +53,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     hooks.router,
     pushes.router,
     schedules.router,
+    showing.router,
     health.router,
 )
 """Every module's routes, in the order of the documentation."""

@@ -99,10 +99,16 @@ def headers(forge: str, token: str) -> dict[str, str]:
             return common | {"Authorization": f"Bearer {token}"}
 
 
+def _where(standing: Standing) -> str | None:
+    """Who clicks wants to see the site once it is there, and how it goes before that or when it failed."""
+    there = standing.url if standing.state in {"live", "prepared"} else None
+    return there or standing.log_url or standing.url
+
+
 def status(forge: str, standing: Standing) -> Call:
     """The commit's status."""
     name = f"deployd/{standing.app}/{standing.environment}"
-    link = standing.log_url or standing.url
+    link = _where(standing)
     text = standing.text[:_LONGEST]
     states = _STATES.get(forge, _STATES["github"])
     where, commit = _repository(forge, standing.repository), quote(standing.commit, safe="")

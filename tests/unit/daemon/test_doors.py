@@ -31,7 +31,7 @@ VALUES = {
     "key": "NAME",
     "token": "0123456789",
 }
-PUBLIC = {"/healthz", "/openapi.json", "/docs", "/hooks/{app}"}
+PUBLIC = {"/healthz", "/openapi.json", "/docs", "/hooks/{app}", "/rollouts/{rollout}"}
 
 
 def path_of(route: APIRoute) -> str:
