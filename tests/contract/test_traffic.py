@@ -169,3 +169,17 @@ def test_bad_windows_are_refused(host: FakeHost) -> None:
     for bad in (("--since", "yesterday"), ("--since", "-1h"), ("--step", "100000"), ("--until", "@x"), ("--host", "a")):
         host.refused("traffic", "shop", "production", *bad, code="bad-request")
     assert host.ok("traffic", "shop", "production").json["series"] == []
+
+
+def test_a_full_disk_costs_lines_and_no_request(host: FakeHost, web: RealWeb) -> None:
+    folder = host.root / LOGS
+    folder.mkdir(parents=True)
+    for kind in ("requests", "vitals"):
+        (folder / f"{kind}-shop-production.log").symlink_to("/dev/full")  # each write fails as on a full disk
+    host.live(A, app("one"))
+    echo(host, A)
+    web.start()
+    assert {web.ask(f"/{number}").status for number in range(30)} == {200}
+    assert web.ask("/_deployd/vitals", "POST", b"{}").status == 204
+    assert host.ok("traffic", "shop", "production").json["series"] == []
+    assert "no space left on device" in (host.root / "caddy.log").read_text()
