@@ -106,11 +106,16 @@ class _Life:
 
     def _listen(self) -> tuple[list[socket.socket], list[socket.socket]]:
         settings, paths = self._daemon.settings, self._daemon.paths
+        listen, tls = settings.get("listen"), _tls(settings)
+        if listen and tls:
+            _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), tls)
         group = _group(str(settings.get("group") or "deployd"))
         local = [sockets.listen_unix(paths.socket)]
         if settings.get("socket"):
             local.append(sockets.listen_unix(Path(str(settings["socket"])), group=group))
-        remote = [sockets.listen_tcp(str(settings["listen"]))] if settings.get("listen") else []
+        remote = [sockets.listen_tcp(str(listen))] if listen else []
+        if remote and not tls and not sockets.is_loopback(remote[0]):
+            self._log.warning("listens_in_clear", listen=listen, fix="set tls_certificate and tls_key")
         return local, remote
 
     def _begin(self) -> None:
@@ -168,6 +173,11 @@ def _described(daemon: Daemon) -> str:
 
 def _tls(settings: Mapping[str, Any]) -> tuple[Path, Path] | None:
     certificate, key = settings.get("tls_certificate"), settings.get("tls_key")
+    if bool(certificate) != bool(key):
+        there, lacks = ("tls_certificate", "tls_key") if certificate else ("tls_key", "tls_certificate")
+        raise ConfigError(
+            f"`{there}` is set, and `{lacks}` is not", code="setting-invalid", fix="set both, or neither of them"
+        )
     return (Path(str(certificate)), Path(str(key))) if certificate and key else None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import socket
 import ssl
@@ -149,6 +150,11 @@ def listen_tcp(address: str) -> socket.socket:
             fix="set `listen` to an address and a port that are free, such as 127.0.0.1:8300",
         ) from error
     return found
+
+
+def is_loopback(found: socket.socket) -> bool:
+    """Whether only this machine itself can reach a socket."""
+    return ipaddress.ip_address(found.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def port_of(found: socket.socket) -> Any:

@@ -1,4 +1,4 @@
-"""SIGHUP: what the file says now is in force, or, with a mistake anywhere in it, all that was before."""
+"""Settings of https: a mistake ends the start before anything listens for long; at a SIGHUP all stays as it was."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import structlog
 
 from deployd.daemon import sockets
 from deployd.daemon.main import _Life
+from deployd.errors import ConfigError
 from tests.support.certificates import made_certificate
 
 
@@ -67,3 +68,27 @@ def test_a_certificate_with_anothers_key_changes_nothing_and_is_named(life, fram
     assert str(tmp_path / "tls.key") in told[-1]["error"]
     assert shaken(context).strip() == before.strip()
     assert frame.daemon.settings["rollouts"] == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tls_key": "/nonexistent/tls.key"}, "/nonexistent/tls.key cannot be used"),
+        ({"tls_key": None}, "`tls_certificate` is set, and `tls_key` is not"),
+        ({"tls_certificate": None}, "`tls_key` is set, and `tls_certificate` is not"),
+    ],
+)
+def test_a_daemon_does_not_start_in_clear_by_mistake(life, frame, changes, told):
+    made, *_ = life
+    frame.daemon.settings.update({"listen": "127.0.0.1:0", **changes})
+    with pytest.raises(ConfigError, match=told):
+        made._listen()
+
+
+def test_who_listens_in_clear_to_everybody_is_warned(frame):
+    frame.daemon.change_settings({"listen": "0.0.0.0:0"})
+    with structlog.testing.capture_logs() as told:
+        local, remote = _Life(frame.daemon, dict)._listen()
+    for one in (*local, *remote):
+        one.close()
+    assert [one["event"] for one in told] == ["listens_in_clear"]
