@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from deployd.client import Client
+    from deployd.domain.events import Report
     from deployd.domain.host import Host
+    from deployd.domain.ids import AppName, EnvironmentName, HostName
+    from deployd.domain.options import Options
 
     Json = dict[str, Any]
 
 
 class Servers:
-    """Looking servers over, and learning from them."""
+    """Looking servers over, learning from them, and taking an app off them."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -45,3 +48,44 @@ class Servers:
 
         with Pool(hosts, paths=self._client.paths.make()) as pool:
             return asdict(adopting.adopt(self._client.store, pool, who=self._client.who))
+
+    def presence(self, app: AppName, environment: EnvironmentName, hosts: Sequence[HostName]) -> list[Json]:
+        """What each host has of an app, as `rollouts/removing.py` says it."""
+        from deployd.hosts.pool import Pool
+        from deployd.rollouts import removing
+
+        client = self._client
+        with Pool(client.store.hosts.some(hosts), paths=client.paths.make()) as pool:
+            return [one.to_json() for one in removing.look(pool, app, environment)]
+
+    def destroy(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        hosts: Sequence[HostName],
+        *,
+        options: Options,
+        everywhere: bool,
+        variables: bool,
+        report: Report,
+    ) -> Json:
+        """Take an app off hosts; `everywhere` says that these are all it has. Raises BusyError, HostLockedError."""
+        from deployd.hosts.pool import Pool
+        from deployd.rollouts import removing, upkeep
+
+        client = self._client
+        with (
+            Pool(client.store.hosts.some(hosts), paths=client.paths.make()) as pool,
+            upkeep.held(client.paths, pool, app, environment, who=client.who, doing="destroy", store=client.store),
+        ):
+            return removing.remove(
+                client.store,
+                pool,
+                app,
+                environment,
+                options=options,
+                everywhere=everywhere,
+                variables=variables,
+                who=client.who,
+                report=report,
+            )

@@ -94,6 +94,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "restart": _entry("upkeep:restart", "Restart the live release, one process at a time"),
         "maintenance": _entry("maintenance:maintenance", "Turn visitors away for a time, but for some"),
         "prune": _entry("upkeep:prune", "Remove releases that are kept no longer"),
+        "destroy": _entry("destroy:destroy", "Take the app off its hosts: what goes, what stays"),
         "doctor": _entry("host:doctor", "Check this machine and the environment's hosts"),
     },
     "Stages alone": {

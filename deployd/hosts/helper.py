@@ -267,9 +267,10 @@ class Helper(Streaming):
         argv = verbs.discard(app, environment, release)
         return self._ask(argv, timeout=LONG, parse=lambda data: bool(data.get("discarded", True)))
 
-    def remove_app(self, app: AppName, environment: EnvironmentName) -> None:
-        """Take the app in this environment off the host."""
-        self._ask(verbs.remove_app(app, environment), timeout=LONG, parse=_nothing)
+    def remove_app(self, app: AppName, environment: EnvironmentName) -> int:
+        """Take the app in this environment off the host; returns the bytes set free."""
+        argv = verbs.remove_app(app, environment)
+        return self._ask(argv, timeout=LONG, parse=lambda data: int(data.get("freed_bytes") or 0))
 
 
 def _ca_root(run: Run) -> str | None:

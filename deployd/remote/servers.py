@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from deployd.remote import values
+from deployd.remote.hands import teller
 from deployd.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from deployd.domain.events import Report
     from deployd.domain.host import Host
+    from deployd.domain.ids import AppName, EnvironmentName, HostName
+    from deployd.domain.options import Options
     from deployd.remote.client import RemoteClient
     from deployd.remote.connection import Connection
 
@@ -35,4 +40,26 @@ class RemoteServers(Servers):
     def adopt(self, hosts: Sequence[Host]) -> Json:
         """Have the daemon learn from the hosts."""
         found: Json = self._link.work("/v1/adopt", {"hosts": [host.name for host in hosts]})
+        return found
+
+    def presence(self, app: AppName, environment: EnvironmentName, hosts: Sequence[HostName]) -> list[Json]:
+        """What each host has of an app."""
+        found = self._link.call("GET", f"{values.place(app, environment)}/presence", host=list(hosts))
+        return list(found["hosts"])
+
+    def destroy(
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        hosts: Sequence[HostName],
+        *,
+        options: Options,
+        everywhere: bool,
+        variables: bool,
+        report: Report,
+    ) -> Json:
+        """Have the daemon take an app off hosts; it knows by itself which options the app has."""
+        del options
+        body = {"hosts": list(hosts), "everywhere": everywhere, "variables": variables}
+        found: Json = self._link.work(f"{values.place(app, environment)}/destroy", body, told=teller(report))
         return found

@@ -259,6 +259,11 @@ def find(store: Store, app: AppName, environment: EnvironmentName) -> Kept | Non
     )
 
 
+def forget(store: Store, app: AppName, environment: EnvironmentName) -> bool:
+    """Renew it no longer; False when there was none."""
+    return store.secrets.remove(_KIND, app=app, name=environment)
+
+
 def everything(store: Store) -> tuple[Kept, ...]:
     """All certificates that deployd obtained."""
     found = (find(store, AppName(one.app), EnvironmentName(one.name)) for one in store.secrets.all(_KIND))

@@ -290,6 +290,12 @@ class FolderHost:
             del state["releases"][name]
         return {"removed": removed}
 
+    def _remove_app(self, state: Json, _args: Sequence[str], _document: Json) -> Json:
+        there = bool(state["releases"])
+        state["releases"], state["log"] = {}, []
+        (self.root / "current").unlink(missing_ok=True)
+        return {"removed": there, "freed_bytes": 1000 if there else 0}
+
     def _discard(self, state: Json, args: Sequence[str], _document: Json) -> Json:
         if args[2] == self.current:
             raise RefusedError("is-current")

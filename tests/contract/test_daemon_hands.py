@@ -48,6 +48,24 @@ def test_restart_prune_and_locks_through_the_socket_and_by_token(serve):
     assert {one.action for one in here.audit(limit=20)} >= {"restart", "prune", "unlock"}
 
 
+def test_an_app_is_taken_off_its_hosts_by_an_admin_alone_and_audited(serve):
+    served = serve(listen="127.0.0.1:0")
+    here = client_of(served)
+    live = release(served, "one").release
+    wanted = {"options": Options(), "everywhere": True, "variables": False, "report": quiet}
+    before = away_from(served, here, "read").servers.presence(SHOP, PRODUCTION, NAMES)
+    assert {one["live"] for one in before} == {live}
+    with pytest.raises(NotAllowedError):
+        away_from(served, here, "release").servers.destroy(SHOP, PRODUCTION, NAMES, **wanted)
+    assert here.servers.presence(SHOP, PRODUCTION, NAMES) == before
+
+    done = away_from(served, here, "admin").servers.destroy(SHOP, PRODUCTION, NAMES, **wanted)
+
+    assert [(one["host"], one["removed"]) for one in done["hosts"]] == [(name, True) for name in NAMES]
+    assert {one["live"] for one in here.servers.presence(SHOP, PRODUCTION, NAMES)} == {None}
+    assert "destroy" in {one.action for one in here.audit(limit=20)}
+
+
 def test_what_fails_in_a_stream_is_raised_as_it_was_and_audited(serve):
     served = serve(listen="127.0.0.1:0")
     here = client_of(served)

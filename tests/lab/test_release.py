@@ -138,6 +138,26 @@ def test_plan_changes_nothing(world: World) -> None:
     assert world.status()["release"] is None
 
 
+def test_destroy_takes_all_of_it_off_the_hosts_after_a_yes(world: World) -> None:
+    made = world.release("1").last["release"]
+    plan = world.run("destroy", "--plan", "--json").document
+    assert {(one["live"], one["releases"]) for one in plan["hosts"]} == {(made, 1)}
+    assert "--yes" in world.run("destroy", check=2).err
+    world.assert_live("1")
+
+    done = world.run("destroy", "--yes", "--json").document
+
+    assert [one["removed"] for one in done["hosts"]] == [True] * len(world.hosts)
+    look = (
+        "systemctl list-units --all --no-legend --plain 'deployd-{name}-*'; cd / && find srv/deployd/apps srv/deployd/incoming "
+        "run/deployd etc/deployd/web etc/systemd var/cache -name '{name}*' ! -path '*/locks/*'"
+    ).replace("{name}", world.name)
+    for n, host in enumerate(world.hosts):
+        assert lab.run(hosts_lab(world.hosts), host.name, ["sh", "-c", look]).text == ""
+        assert world.ask("/", host=n)[0] == 404
+    assert world.status()["release"] is None
+
+
 def test_retention_keeps_what_was_live_and_prunes_the_rest(world: World) -> None:
     """`keep` counts releases that were live; a failed one does not push a good one out."""
     world.write_toml("[keep]\nreleases = 2\nfailed = 1\nskew_protection = '0s'\n[run]\nwarm = '0s'\n")

@@ -24,7 +24,7 @@ from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId
 from deployd.domain.options import Keep, Options
 from deployd.errors import NotAllowedError, UnreachableError, UsageError
 from deployd.hosts import doctor, keys
-from deployd.rollouts import adopting, differences, look, upkeep
+from deployd.rollouts import adopting, differences, look, removing, upkeep
 from deployd.rollouts.fleet import raise_first
 from deployd.rollouts.wishes import ReleaseWish, Wish, wish_from_json
 
@@ -52,6 +52,14 @@ class PruneBody(Body):
 
     hosts: Annotated[list[HostId], Field(max_length=500, default_factory=list)]
     keep: KeepBody | None = None
+
+
+class DestroyBody(Body):
+    """Which hosts; whether these are all it has, so that its schedules end; whether its variables are forgotten."""
+
+    hosts: Annotated[list[HostId], Field(max_length=500, default_factory=list)]
+    everywhere: bool = False
+    variables: bool = False
 
 
 class PlanBody(Body):
@@ -100,6 +108,47 @@ def prune(
         ):
             done = upkeep.prune(daemon.store, pool, *place, options=options, report=streams.reporting(tell))
         return [one.to_json() for one in done]
+
+    return streams.answer(do, audit=request.state.audit)
+
+
+@router.get(_PLACE + "/presence")
+def presence(
+    *, app: App, environment: Environment, _caller: Reader, daemon: TheDaemon, host: Hosts = None
+) -> dict[str, Any]:
+    """What each host has of the app: what `destroy` would take away."""
+    place = (AppName(app), EnvironmentName(environment))
+    with daemon.workshop.pool_of(hosts_of(daemon, *place, host)) as pool:
+        return {"hosts": [one.to_json() for one in removing.look(pool, *place)]}
+
+
+@router.post(_PLACE + "/destroy", response_class=StreamingResponse)
+def destroy(
+    *, app: App, environment: Environment, body: DestroyBody, request: Request, caller: Admin, daemon: TheDaemon
+) -> StreamingResponse:
+    """Take the app off its hosts: processes, site, releases, caches. Records and artifacts stay."""
+    place = (AppName(app), EnvironmentName(environment))
+    hosts = hosts_of(daemon, *place, body.hosts)
+    latest = daemon.store.rollouts.latest(*place, limit=1)
+    options = wish_from_json(latest[0].wish).options if latest else Options()
+    details = {"hosts": list(hosts), "everywhere": body.everywhere, "variables": body.variables}
+    request.state.audit = {"action": "destroy", "details": details}
+
+    def do(tell: streams.Tell, _cancel: threading.Event) -> dict[str, Any]:
+        with (
+            daemon.workshop.pool_of(hosts) as pool,
+            upkeep.held(daemon.paths, pool, *place, who=caller.who, doing="destroy", store=daemon.store),
+        ):
+            return removing.remove(
+                daemon.store,
+                pool,
+                *place,
+                options=options,
+                everywhere=body.everywhere,
+                variables=body.variables,
+                who=caller.who,
+                report=streams.reporting(tell),
+            )
 
     return streams.answer(do, audit=request.state.audit)
 

@@ -28,7 +28,8 @@ def verb_remove_app(call: Call) -> Json:
         return {"removed": False}
     with Lock(f"{RUN}/locks/web"), place.locked("files"):
         apply_web(wanted_sites(place, None))
-        systemctl("stop", "--", f"deployd-{place.name}@*.socket", place.any_service(), timeout=120)
+        later = f"deployd-stop-{place.name}-[0-9]*.timer"
+        systemctl("stop", "--", f"deployd-{place.name}@*.socket", place.any_service(), later, timeout=120)
         for release in names_in(place.releases):
             if matches("release", release):
                 systemctl("stop", place.socket_unit(release), timeout=30)

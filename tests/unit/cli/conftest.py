@@ -126,6 +126,20 @@ class FakeDoors:
         return was
 
 
+class FakeServers(Servers):
+    """What hosts have of an app, and what is taken off them, in memory."""
+
+    def presence(self, app: Any, environment: Any, hosts: Any) -> list[dict[str, Any]]:
+        has = {"live": R1, "releases": 2, "bytes": 4096, "processes": 1, "addresses": ("shop.example",)}
+        return [{"host": host, **has, "configured": True, "error": None} for host in hosts]
+
+    def destroy(self, app: Any, environment: Any, hosts: Any, **wanted: Any) -> dict[str, Any]:
+        client: Any = self._client
+        client.destroyed.append((tuple(hosts), wanted["everywhere"], wanted["variables"]))
+        gone = [{**one, "removed": True, "freed_bytes": 1024} for one in self.presence(app, environment, hosts)]
+        return {"hosts": gone, "schedules": [], "variables": []}
+
+
 @dataclass
 class FakeClient:
     """The client's nouns in memory. `fail` is raised by whatever rolls out or asks hosts."""
@@ -150,10 +164,11 @@ class FakeClient:
     used_engine: bool = False
     paths: Any = None
     doors: FakeDoors = field(default_factory=FakeDoors)
+    destroyed: list[tuple[tuple[str, ...], bool, bool]] = field(default_factory=list)
 
     @property
     def servers(self) -> Servers:
-        return Servers(self)  # type: ignore[arg-type]
+        return FakeServers(self)  # type: ignore[arg-type]
 
     def add_host(self, host: Host) -> None:
         self.known[host.name] = host

@@ -231,6 +231,25 @@ def test_marks_and_pins(deployd, app, client):
     assert json.loads(deployd("unpin", "--json").out) == {"pin": None, "was_pinned": True}
 
 
+def test_destroy_says_what_goes_and_needs_a_yes(deployd, app, client):
+    plan = deployd("destroy", "--plan")
+    assert plan.exit == 0
+    assert all(text in plan.out for text in ("would be taken off web1, web2", R1, "shop.example", "--data"))
+    assert deployd("destroy", "--host", "web2", "--plan", "--json").out.count('"host"') == 1
+
+    asked = deployd("destroy")
+    assert (asked.exit, client.destroyed) == (2, [])
+    assert "--yes" in asked.err
+    assert deployd("destroy", terminal=True, stdin="n\n").exit == 2
+    assert client.destroyed == []
+
+    done = deployd("destroy", terminal=True, stdin="y\n")
+    assert done.exit == 0
+    assert "shop production is off web1, web2" in done.out
+    assert json.loads(deployd("destroy", "-y", "--json", "--host", "web1", "--data").out)["hosts"][0]["removed"] is True
+    assert client.destroyed == [(("web1", "web2"), True, False), (("web1",), False, True)]
+
+
 def test_upkeep(deployd, app, client):
     assert "1 release removed, 4.0 kB freed" in deployd("prune").out
     assert json.loads(deployd("prune", "--json").out)["hosts"][0]["removed"] == [R1]
