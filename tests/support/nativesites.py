@@ -52,7 +52,7 @@ _NEEDS = {
     "argon2": "0.44.0",
     "bcrypt": "6.0.0",
     "@napi-rs/canvas": "0.1.84",
-    "aws-crt": "1.27.6",
+    "aws-crt": "1.32.3",
     "sharp": "0.34.5",
     "@libsql/client": "0.15.15",
 }
@@ -87,23 +87,24 @@ def natives(line: str, *, manager: str = "npm", outside: bool = True) -> Strange
 
 
 _SCHEMA = """generator client {
-  provider   = "prisma-client-js"
-  engineType = "client"
+  provider = "%s"
   %s
 }
 datasource db {
   provider = "sqlite"
-  url      = "file:./dev.db"
 }
 model Note {
   id   Int    @id @default(autoincrement())
   text String
 }
 """
+_SETTINGS = """import { defineConfig } from "prisma/config";
+export default defineConfig({ schema: "prisma/schema.prisma", datasource: { url: "file:./dev.db" } });
+"""
 _PRISMA = """
-import { PrismaLibSQL } from "@prisma/adapter-libsql";
+import { PrismaLibSql } from "@prisma/adapter-libsql";
 import { PrismaClient } from "%s";
-const prisma = new PrismaClient({ adapter: new PrismaLibSQL({ url: "file:/tmp/notes.db" }) });
+const prisma = new PrismaClient({ adapter: new PrismaLibSql({ url: "file:/tmp/notes.db" }) });
 export const dynamic = "force-dynamic";
 export async function GET() {
   await prisma.$executeRawUnsafe("create table if not exists Note (id integer primary key autoincrement, text text not null)");
@@ -114,17 +115,22 @@ export async function GET() {
 
 
 def prisma(line: str = "16", *, output: str = "", manager: str = "npm") -> Stranger:
-    """Prisma 6 without its Rust engine, over libSQL; `output` is the generated client's own folder."""
-    client = f"../../{output}" if output else "@prisma/client"
+    """Prisma 7, which has no engine of its own at run time, over libSQL.
+
+    `output` is the generated client's own folder (TypeScript); without it the client is in node_modules/.prisma.
+    """
+    client = f"../../{output}/client" if output else "@prisma/client"
+    generator = ("prisma-client", f'output = "../{output}"') if output else ("prisma-client-js", "")
     return Stranger(
         files={
             "package.json": sites.package(
                 dependencies=sites.next_needs(line)
-                | {"@prisma/client": "6.19.0", "@prisma/adapter-libsql": "6.19.0", "prisma": "6.19.0"},
+                | {"@prisma/client": "7.10.0", "@prisma/adapter-libsql": "7.10.0", "prisma": "7.10.0"},
                 scripts={"build": "prisma generate && next build", "start": "next start"},
                 **({"pnpm": {"onlyBuiltDependencies": ["prisma", "@prisma/client"]}} if manager == "pnpm" else {}),
             ),
-            "prisma/schema.prisma": _SCHEMA % (f'output = "../{output}"' if output else ""),
+            "prisma/schema.prisma": _SCHEMA % generator,
+            "prisma.config.ts": _SETTINGS,
             "app/layout.jsx": nextstrangers.LAYOUT,
             "app/page.jsx": "export default () => <p>prisma home</p>;\n",
             "app/notes/route.js": _PRISMA % client,

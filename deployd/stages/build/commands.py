@@ -45,7 +45,8 @@ def _first(manager: Manager, workspace: Workspace) -> list[str]:
     with_scripts = [one for one in workspace.needed if "build" in manifest.scripts(one.package)]
     if with_scripts and workspace.app.name and _has_turbo(workspace):
         words = packages.run_binary(manager.name, "turbo", "run", "build", f"--filter={workspace.app.name}^...")
-        return [shlex.join(words)]
+        # where turbo is installed: Yarn finds no command of the top folder's from a workspace
+        return [f"(cd {shlex.quote(os.path.relpath(".", workspace.app.folder))} && {shlex.join(words)})"]
     script = shlex.join(packages.run_script(manager.name, "build"))
     return [
         f"(cd {shlex.quote(os.path.relpath(member.folder, workspace.app.folder))} && {script})"

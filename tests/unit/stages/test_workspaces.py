@@ -72,7 +72,7 @@ def test_needed_packages_are_built_first_unless_they_are_there(tmp_path: Path) -
 
 def test_turborepo_builds_them_when_it_is_there(tmp_path: Path) -> None:
     plan = planned(repository(tmp_path, "pnpm", turbo=True, next_line="16"))
-    assert plan.command == ("sh", "-c", "pnpm exec turbo run build '--filter=web^...' && pnpm run build")
+    assert plan.command == ("sh", "-c", "(cd ../.. && pnpm exec turbo run build '--filter=web^...') && pnpm run build")
 
 
 def test_a_change_in_another_app_changes_no_build_id(tmp_path: Path) -> None:
