@@ -17,27 +17,24 @@ from deployd.errors import CancelledError, DeploydError, NotAllowedError, Supers
 from deployd.remote import values
 from deployd.remote.bringing import brought, commit_of
 from deployd.remote.connection import Connection, Daemon
-from deployd.remote.hands import RemoteHands, teller
+from deployd.remote.hands import teller
+from deployd.remote.kept import RemoteKept
 from deployd.rollouts.values import error_from_json
 from deployd.rollouts.wishes import ActivateWish, PromoteWish, ReleaseWish, RollbackWish, RolloutResult, wish_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from deployd.domain.daemon import AuditEntry, RegisteredApp, Token
     from deployd.domain.events import Report
-    from deployd.domain.host import Host
-    from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId
-    from deployd.domain.release import Mark, Release
-    from deployd.domain.rollout import Pin, RolloutRecord, Variable
-    from deployd.domain.secret import Secret
+    from deployd.domain.ids import AppName, EnvironmentName
     from deployd.paths import StatePaths
     from deployd.remote.agenda import RemoteAgenda
     from deployd.remote.doors import RemoteDoors
     from deployd.remote.pushes import RemotePushes
     from deployd.remote.servers import RemoteServers
     from deployd.remote.traffic import RemoteTraffic
-    from deployd.rollouts.wishes import LogLine, Status, Wish
+    from deployd.rollouts.wishes import Wish
     from deployd.store import Store
 
 COMES_BACK = 60.0
@@ -45,7 +42,7 @@ COMES_BACK = 60.0
 _BROKEN = (OSError, http.client.HTTPException)
 
 
-class RemoteClient(RemoteHands):
+class RemoteClient(RemoteKept):
     """A `Client` that asks a daemon. `narrowed`: the person chose some hosts, which only a daemon of here can take."""
 
     def __init__(
@@ -216,125 +213,6 @@ class RemoteClient(RemoteHands):
         if rollout is not None:
             return RolloutId(self._link.call("POST", f"/v1/rollouts/{rollout}/cancel")["rollout"])
         return RolloutId(self._link.call("POST", "/v1/cancel", {"app": app, "environment": environment})["rollout"])
-
-    # what is kept
-
-    def add_host(self, host: Host) -> None:
-        """Keep a host."""
-        body = {
-            name: getattr(host, name)
-            for name in ("address", "port", "admin_user", "identity", "host_key")
-            if getattr(host, name) is not None
-        }
-        self._link.call("PUT", f"/v1/hosts/{host.name}", body)
-
-    def hosts(self) -> tuple[Host, ...]:
-        """All hosts, by name."""
-        return tuple(values.host(one) for one in self._link.call("GET", "/v1/hosts")["hosts"])
-
-    def host(self, name: HostName) -> Host:
-        """One host; raises NotFoundError."""
-        found = next((one for one in self.hosts() if one.name == name), None)
-        return found if found is not None else super().host(name)
-
-    def remove_host(self, name: HostName) -> None:
-        """Forget a host."""
-        self._link.call("DELETE", f"/v1/hosts/{name}")
-
-    def set_variable(
-        self, app: AppName, environment: EnvironmentName, key: str, value: Secret, *, build: bool = False
-    ) -> None:
-        """Keep a variable, encrypted."""
-        path = f"{values.place(app, environment)}/variables/{key}"
-        self._link.call("PUT", path, {"value": value.reveal(), "build": build})
-
-    def unset_variable(self, app: AppName, environment: EnvironmentName, key: str) -> None:
-        """Remove a variable."""
-        self._link.call("DELETE", f"{values.place(app, environment)}/variables/{key}")
-
-    def variables(self, app: AppName, environment: EnvironmentName) -> tuple[Variable, ...]:
-        """All variables, without their values."""
-        found = self._link.call("GET", f"{values.place(app, environment)}/variables")
-        return tuple(values.variable(one) for one in found["variables"])
-
-    def mark(self, release: ReleaseId, mark: Mark) -> None:
-        """Say that a release is good or bad."""
-        self._link.call("PUT", f"/v1/releases/{release}/mark", {"mark": str(mark)})
-
-    def pin(self, app: AppName, environment: EnvironmentName, *, release: ReleaseId | None = None) -> Pin:
-        """Take no automatic release until `unpin`."""
-        return values.pin(self._link.call("PUT", f"{values.place(app, environment)}/pin", {"release": release}))
-
-    def unpin(self, app: AppName, environment: EnvironmentName) -> bool:
-        """Let automatic releases go on."""
-        return bool(self._link.call("DELETE", f"{values.place(app, environment)}/pin")["unpinned"])
-
-    # queries
-
-    def status(self, app: AppName, environment: EnvironmentName, hosts: Sequence[HostName]) -> Status:
-        """What is live where, asked of the hosts."""
-        return values.status(self._link.call("GET", f"{values.place(app, environment)}/status", host=list(hosts)))
-
-    def releases(self, app: AppName, environment: EnvironmentName) -> tuple[Release, ...]:
-        """All releases, newest first."""
-        found = self._link.call("GET", f"{values.place(app, environment)}/releases", limit=500)
-        return tuple(values.release(one) for one in found["releases"])
-
-    def release_by_id(self, release: ReleaseId) -> Release:
-        """One release; raises NotFoundError."""
-        return values.release(self._link.call("GET", f"/v1/releases/{release}"))
-
-    def rollouts(
-        self, app: AppName | None = None, environment: EnvironmentName | None = None, *, limit: int = 20
-    ) -> tuple[RolloutRecord, ...]:
-        """What was done, newest first."""
-        found = self._link.call("GET", "/v1/rollouts", app=app, environment=environment, limit=limit)
-        return tuple(values.rollout(one) for one in found["rollouts"])
-
-    def waiting(self, app: AppName | None = None, environment: EnvironmentName | None = None) -> list[dict[str, Any]]:
-        """What waits in the daemon's queue."""
-        found = self._link.call("GET", "/v1/rollouts", app=app, environment=environment, limit=1)
-        return list(found["waiting"])
-
-    def story(self, rollout: RolloutId) -> dict[str, Any]:
-        """One rollout: `rollout`, `steps`, `ask`."""
-        return dict(self._link.call("GET", f"/v1/rollouts/{rollout}"))
-
-    def rollout_by_id(self, rollout: RolloutId) -> RolloutRecord:
-        """One rollout; raises NotFoundError."""
-        found = self.story(rollout)["rollout"]
-        return values.rollout(found) if found else super().rollout_by_id(rollout)
-
-    def logs(
-        self,
-        app: AppName,
-        environment: EnvironmentName,
-        *,
-        hosts: Sequence[HostName],
-        follow: bool = False,
-        lines: int = 100,
-        since: str | None = None,
-        release: ReleaseId | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Iterator[LogLine]:
-        """The servers' logs of all hosts, merged by time."""
-        stream = self._link.stream(
-            f"{values.place(app, environment)}/logs",
-            quiet=None if follow else 120.0,
-            host=list(hosts),
-            lines=lines,
-            since=since,
-            release=release,
-            follow="true" if follow else None,
-        )
-        for name, fields in stream:
-            if name == "end":
-                if fields.get("error"):
-                    raise error_from_json(fields["error"])
-                return
-            if cancel is not None and cancel.is_set():
-                return
-            yield values.log_line(fields)
 
     # the daemon's own
 
