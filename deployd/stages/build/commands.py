@@ -46,7 +46,8 @@ def _first(manager: Manager, workspace: Workspace) -> list[str]:
     if with_scripts and workspace.app.name and _has_turbo(workspace):
         words = packages.run_binary(manager.name, "turbo", "run", "build", f"--filter={workspace.app.name}^...")
         # where turbo is installed: Yarn finds no command of the top folder's from a workspace
-        return [f"(cd {shlex.quote(os.path.relpath(".", workspace.app.folder))} && {shlex.join(words)})"]
+        top = shlex.quote(os.path.relpath(os.curdir, workspace.app.folder))
+        return [f"(cd {top} && {shlex.join(words)})"]
     script = shlex.join(packages.run_script(manager.name, "build"))
     return [
         f"(cd {shlex.quote(os.path.relpath(member.folder, workspace.app.folder))} && {script})"
