@@ -22,7 +22,7 @@ _STATES = {"live": "green", "empty": "dim", "unreachable": "red", "failed": "red
 def status(cli: Cli) -> int:
     """Show what is live on each host. Changes nothing and waits for nobody.
 
-    Exits with 3 when the hosts differ, and with 6 when one cannot be reached.
+    Exits with 3 when the hosts differ, and with 6 when one cannot be asked.
     """
     app, environment = cli.where
     found = cli.client.status(app, environment, cli.hosts())
@@ -32,7 +32,7 @@ def status(cli: Cli) -> int:
         _draw(cli, found)
     if found.mixed:
         return PARTLY_LIVE
-    return UNREACHABLE if any(host.state == "unreachable" for host in found.hosts) else 0
+    return UNREACHABLE if any(host.state in {"unreachable", "failed"} for host in found.hosts) else 0
 
 
 def ago(text: str | None, *, now: datetime | None = None) -> str:

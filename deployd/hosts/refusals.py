@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _CLASSES: Mapping[str, type[HostError]] = {"lock-held": HostLockedError, "probe-failed": ProbeError}
 NOTHING_LIVE = "nothing: no release was live there yet"
+NO_LINK = "nothing: `current` leads to no release there"
 _NOT_FOUND = 127
 _REFUSAL = b'{"ok":false,"code":"'
 _FIELDS = {"ok", "code", "what", "fix", "details", "live"}
@@ -33,7 +34,7 @@ def refusal(data: Mapping[str, Any], *, host: HostName) -> HostError:
         what if host in what else f"{host}: {what}",
         code=code,
         host=host,
-        live=str(data["live"]) if data.get("live") else NOTHING_LIVE,
+        live=str(data["live"]) if data.get("live") else NO_LINK if code == "current-not-link" else NOTHING_LIVE,
         details=probe_details(details) if kind is ProbeError and isinstance(details, dict) else render(details),
         fix=str(data.get("fix") or f"see `deployd host check {host}`"),
         retryable=code in {"lock-held", "disk-full"},

@@ -56,7 +56,7 @@ class Service:
         self, argv: Sequence[str], *, stdin: bytes | None, timeout: float, cancel: threading.Event | None
     ) -> Reply:
         """Do one verb. Exit `UNKNOWN` when the connection broke before its reply came; 0 without a document when the
-        far side had ended before, and did nothing.
+        far side had ended before, and did nothing; its own exit code when it never could begin (no Python, no sudo).
         """
         self._stream.write(request(argv, stdin))
         line = None
@@ -65,7 +65,8 @@ class Service:
                 break
             self.owed, line = self.owed - 1, None  # noqa: PLW2901 - the reply to what was only told
         if line is None:
-            return Reply(0 if self._stream.exit == 0 else UNKNOWN, b"", b"")
+            code = self._stream.exit
+            return Reply(code if code == 0 or not self.answered else UNKNOWN, b"", b"")
         try:
             answer = json.loads(line)
             reply = Reply(int(answer["exit"]), b"", b"", answer["reply"])

@@ -94,6 +94,8 @@ def status(store: Store, pool: Pool, app: AppName, environment: EnvironmentName)
     found = supervise.status(pool, pool.names, app=app, environment=environment)
     answered = [one for one in found if one.error is None]
     current = {one.release for one in answered}
+    if current and any(one.error and one.error.code == "current-not-link" for one in found):
+        current.add(None)  # it was asked, and has no release that visitors reach
     only = next(iter(current)) if len(current) == 1 else None
     known = store.releases.find(only) if only else None
     since = min((one.since for one in answered if one.since and only), default=None)
@@ -117,6 +119,7 @@ def status(store: Store, pool: Pool, app: AppName, environment: EnvironmentName)
                 maintenance=_maintenance(one.detail),
                 canary=_canary(one.detail),
                 certificate=_certificate(one.detail),
+                drained=one.detail.drained if one.detail else (),
             )
             for one in found
         ),

@@ -54,6 +54,13 @@ def test_a_helper_that_does_not_serve_is_called_anew() -> None:
     assert asked(Services(lambda: stream, most=1)) is None
 
 
+def test_a_helper_that_cannot_begin_is_called_anew_for_what_it_says() -> None:
+    """No sudo, no Python: the far side ends before any reply, and what it wrote says why."""
+    stream = FakeStream(answer=lambda _: None)
+    stream.exit_code = 126
+    assert asked(Services(lambda: stream, most=1)) is None
+
+
 def test_when_all_are_busy_the_helper_is_called_anew() -> None:
     inner: list[object] = []
 

@@ -14,8 +14,9 @@ from deployd.errors import (
     HostError,
     UnreachableError,
 )
-from deployd.rollouts import locks
+from deployd.rollouts import locks, look
 from deployd.rollouts.states import State
+from deployd.rollouts.testing import FolderPool
 
 
 def test_a_release_is_live_on_all_hosts_and_known_as_such(fleet_of_three):
@@ -140,6 +141,18 @@ def test_a_rollback_with_a_host_down_says_what_is_live_and_how_to_do_without_it(
     fleet.assert_live(second.release)
     fleet.rollback()
     fleet.assert_live(first.release)
+
+
+def test_a_host_whose_current_is_no_link_makes_the_hosts_differ(fleet_of_three):
+    fleet = fleet_of_three
+    fleet.release("one")
+    fleet.make("web3", "fail-status", "current-not-link")
+    pool = FolderPool.below(fleet.folder / "hosts", fleet.store.hosts.all())
+    found = look.status(fleet.store, pool, fleet.app, fleet.environment)
+
+    assert (found.mixed, found.release) == (True, None)
+    assert [one.state for one in found.hosts] == ["live", "live", "failed"]
+    assert found.hosts[2].error["live"] == "nothing: `current` leads to no release there"
 
 
 def test_several_failures_are_all_named(fleet_of_three):
