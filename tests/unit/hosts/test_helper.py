@@ -49,6 +49,9 @@ def test_nothing_live_is_said_so() -> None:
     with pytest.raises(HostError) as caught:
         refusing("disk-full", live=None).start(APP, ENVIRONMENT, RELEASE)
     assert caught.value.live == refusals.NOTHING_LIVE
+    with pytest.raises(HostError) as caught:
+        refusing("current-not-link", live=None).start(APP, ENVIRONMENT, RELEASE)
+    assert caught.value.live == refusals.NO_LINK
 
 
 def test_a_failed_probe_shows_all_it_saw() -> None:
