@@ -1,7 +1,12 @@
-"""Some of what holds for a daemon on SQLite, on PostgreSQL: the same tests with another database."""
+"""Some of what holds for a daemon on SQLite, on PostgreSQL: the same tests, whose assertions are in their own modules.
+
+What is asserted here, after each of them, is that PostgreSQL had what they did: a daemon that quietly went on with the
+file in its state folder would pass all of them.
+"""
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from tests.contract.test_daemon_life import (
@@ -38,9 +43,14 @@ def serve(tmp_path, postgres):
         return started[-1]
 
     yield start
+    with psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://")) as connection:
+        (done,) = connection.execute("SELECT count(*) FROM alembic_version").fetchone() or (0,)
+    files = list(tmp_path.rglob("deployd.sqlite*"))
     while CLIENTS:
         CLIENTS.pop().close()
     for one in started:
         if one.process.poll() is None:
             one.process.kill()
             one.wait()
+    assert done == 1  # made by the first daemon
+    assert files == []
