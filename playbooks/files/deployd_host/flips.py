@@ -45,6 +45,20 @@ def _record_live(place: Place, state: Json, release: str | None, previous: str |
     place.save(state)
 
 
+def _switch(place: Place, state: Json, target: str | None, current: str | None) -> Json:
+    """Make a release current, or none, and record it; the reply's fields."""
+    started = time.perf_counter()
+    if target is None:
+        os.unlink(place.current)
+    else:
+        _point_current(place, target)
+    at = time.time()
+    flip_us = round((time.perf_counter() - started) * 1e6)
+    sync_folder(place.base)
+    _record_live(place, state, target, current, at)
+    return {"previous": current, "current": target, "at": at, "flip_us": flip_us, "already": False}
+
+
 def verb_flip(call: Call) -> Json:
     """Make the release current, if the expected one is, and if the caller still holds the app."""
     place, release = call.place, call.release
@@ -72,13 +86,7 @@ def verb_flip(call: Call) -> Json:
         for one in {current, release} - {None}:
             pin(place, str(one))
         end_canary(place)
-        started = time.perf_counter()
-        _point_current(place, release)
-        at = time.time()
-        flip_us = round((time.perf_counter() - started) * 1e6)
-        sync_folder(place.base)
-        _record_live(place, state, release, current, at)
-    return {"previous": current, "current": release, "at": at, "flip_us": flip_us, "already": False}
+        return _switch(place, state, release, current)
 
 
 def verb_unflip(call: Call) -> Json:
@@ -101,13 +109,4 @@ def verb_unflip(call: Call) -> Json:
                 systemctl("start", place.socket_unit(target))
             pin(place, target)
         end_canary(place)
-        started = time.perf_counter()
-        if target is None:
-            os.unlink(place.current)
-        else:
-            _point_current(place, target)
-        at = time.time()
-        flip_us = round((time.perf_counter() - started) * 1e6)
-        sync_folder(place.base)
-        _record_live(place, state, target, current, at)
-    return {"previous": current, "current": target, "at": at, "flip_us": flip_us, "already": False}
+        return _switch(place, state, target, current)
