@@ -275,9 +275,7 @@ class RemoteClient(RemoteKept):
         if isinstance(wish, PromoteWish):
             return "promotes", {**place, "release": wish.release, "activate": wish.activate, "message": wish.message}
         if isinstance(wish, ActivateWish):
-            raise UsageError(
-                "this is done on the daemon's machine", code="daemon-only-there", fix="run it there, over its socket"
-            )
+            return "finishes", {**place, "release": wish.release, "message": wish.message}
         if wish.source is None or wish.source.dirty:
             what = "--artifact" if wish.source is None else "--dirty"
             raise UsageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deployd.errors import DeploydError, HostError, NotFoundError
-from deployd.rollouts import beforehand, closing, finishing, fleet, wayback
+from deployd.rollouts import beforehand, closing, consent, finishing, fleet, gates, wayback
 from deployd.rollouts.golive import go_live
 from deployd.rollouts.steps import Step
 from deployd.rollouts.turnback import describe, turn_back
@@ -54,6 +54,10 @@ def look(rollout: Rollout) -> Json:
     wish = rollout.wish
     if not isinstance(wish, ActivateWish):
         raise DeploydError("there is nothing to activate", code="internal", fix="this is a bug: report it")
+
+    if wish.approved is None and not rollout.store.rollouts.get(rollout.id).intent:  # a canary, and not a resumed one
+        gates.refuse_frozen(rollout.store, rollout.app, rollout.environment, during_freeze=wish.during_freeze)
+        consent.refuse_unapproved(rollout.store, rollout.app, rollout.environment, wish.release)
 
     def ask(helper: Helper) -> AppStatus:
         return helper.status(rollout.app, rollout.environment)

@@ -109,6 +109,18 @@ def approve(store: Store, approval: Approval, *, who: str, during_freeze: bool =
     )
 
 
+def refuse_unapproved(store: Store, app: AppName, environment: EnvironmentName, release: ReleaseId) -> None:
+    """Raise NotAllowedError for a release that somebody must say yes to, and nobody has."""
+    asked = next((one for one in store.approvals.latest(app, environment) if one.release == release), None)
+    if asked is not None and asked.state != "approved":
+        raise NotAllowedError(
+            f"{release} needs a yes before visitors of {app} {environment} get it, and is {asked.state}",
+            code="approval-needed",
+            live="unchanged",
+            fix="have somebody run `deployd approve`; or release that commit again",
+        )
+
+
 def _begun_before(store: Store, approval: Approval) -> bool:
     """Whether somebody said yes, and was killed before the rollout that it starts was there."""
     if approval.state != "approved":

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 
 import pytest
 
 from deployd.client import Client
-from deployd.errors import HostError, NotAllowedError
+from deployd.domain.options import Approval, Options
+from deployd.errors import HostError, NotAllowedError, NotFoundError
 from deployd.paths import StatePaths
 from deployd.rollouts.testing import FolderPool, folder_host
+from deployd.rollouts.wishes import ActivateWish
 from tests.contract.test_daemon_hands import away_from
-from tests.contract.test_daemon_life import NAMES, PRODUCTION, SHOP, client_of, release, serve
+from tests.contract.test_daemon_life import NAMES, PRODUCTION, SHOP, client_of, live, quiet, release, serve, wish
 
 __all__ = ["serve"]
 
@@ -62,3 +66,35 @@ def test_a_canary_that_one_host_refuses_is_on_no_host(tmp_path):
     assert refused.value.code == "not-sealed"
     assert [one.get("canary") for one in states(tmp_path / "hosts")] == [None] * len(NAMES)
     client.close()
+
+
+def test_a_canary_is_finished_from_elsewhere_but_not_in_a_freeze_nor_without_the_yes_it_needs(serve):
+    served = serve(listen="127.0.0.1:0")
+    here = client_of(served)
+    first = release(served, "one").release
+    made = here.release(wish("two", activate=False), report=quiet, cancel=threading.Event()).release
+    away = away_from(served, here, "release")
+    finish = ActivateWish(app=SHOP, environment=PRODUCTION, release=made, hosts=NAMES, options=Options())
+
+    def finished():
+        return away.activate(finish, report=quiet, cancel=threading.Event())
+
+    away.doors.canary(SHOP, PRODUCTION, hosts=NAMES, release=made, percent=10)
+    here.agenda.freeze(SHOP, PRODUCTION, timezone="UTC", within=60)
+    with pytest.raises(NotAllowedError) as frozen:
+        finished()
+    assert (frozen.value.code, live(served)) == ("frozen", {first})
+    here.agenda.unfreeze(SHOP, PRODUCTION)
+    assert (finished().outcome, live(served)) == ("live", {made})
+
+    asking = replace(wish("three"), options=Options(approval=Approval(mode="any")))
+    waits = here.release(asking, report=quiet, cancel=threading.Event())
+    assert waits.outcome == "waiting"
+    finish = replace(finish, release=waits.release)
+    with pytest.raises(NotAllowedError) as unapproved:
+        finished()
+    with pytest.raises(NotAllowedError):
+        away.doors.canary(SHOP, PRODUCTION, hosts=NAMES, release=waits.release, percent=10)
+    assert (unapproved.value.code, live(served)) == ("approval-needed", {made})
+    with pytest.raises(NotFoundError):
+        away.activate(replace(finish, release="20261121-101530-3fa9c01-zzzz"), report=quiet, cancel=threading.Event())

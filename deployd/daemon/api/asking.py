@@ -7,12 +7,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from deployd.daemon.api.auth import Caller, daemon_of, require
-from deployd.daemon.api.shapes import PromoteAsk, ReleaseAsk, RollbackAsk, WishAsk
+from deployd.daemon.api.places import hosts_of
+from deployd.daemon.api.shapes import FinishAsk, PromoteAsk, ReleaseAsk, RollbackAsk, WishAsk
 from deployd.daemon.wiring import Daemon
 from deployd.domain.ask import Ask
 from deployd.domain.ids import AppName, EnvironmentName, ReleaseId
-from deployd.errors import NotAllowedError, UsageError
-from deployd.rollouts.wishes import Wish, kind_of, wish_from_json, wish_to_json
+from deployd.errors import NotAllowedError, NotFoundError, UsageError
+from deployd.rollouts import kept
+from deployd.rollouts.wishes import ActivateWish, Wish, kind_of, wish_from_json, wish_to_json
 
 router = APIRouter(prefix="/v1", tags=["asks"])
 Releaser = Annotated[Caller, Depends(require("release"))]
@@ -82,6 +84,42 @@ def promote(body: PromoteAsk, request: Request, caller: Releaser, daemon: TheDae
         message=body.message,
     )
     return _asked(request, daemon, caller, ask)
+
+
+@router.post("/finishes", status_code=202)
+def finish(body: FinishAsk, request: Request, caller: Releaser, daemon: TheDaemon) -> dict[str, Any]:
+    """Bring a prepared release (a canary) live for everybody, on the hosts of the last rollout, as it was prepared."""
+    caller.must(body.app)
+    place = (AppName(body.app), EnvironmentName(body.environment))
+    hosts = hosts_of(daemon, *place, None)
+    found = daemon.store.releases.find(ReleaseId(body.release))
+    if found is None or (found.app, found.environment) != place:
+        raise NotFoundError(
+            f"{body.app} has no release {body.release} in {body.environment}",
+            code="release-unknown",
+            fix="deployd releases lists those there are",
+        )
+    before = wish_from_json(daemon.store.rollouts.latest(*place, limit=1)[0].wish).options
+    made = ActivateWish(
+        app=place[0],
+        environment=place[1],
+        release=found.id,
+        hosts=hosts,
+        options=kept.options_of(daemon.store, found.id, otherwise=before),
+        message=body.message,
+        confirm_within=body.confirm_within,
+        during_freeze=body.during_freeze,
+    )
+    ask = Ask(
+        kind=kind_of(made),  # type: ignore[arg-type]  # as for a wish
+        app=place[0],
+        environment=place[1],
+        cause="person",
+        who=caller.who,
+        release=found.id,
+        message=body.message,
+    )
+    return _asked(request, daemon, caller, ask, wish=wish_to_json(made))
 
 
 @router.post("/wishes", status_code=202)

@@ -83,6 +83,17 @@ class PromoteAsk(Body):
     key: Text | None = None
 
 
+class FinishAsk(Body):
+    """Bring the release that some visitors have live for everybody."""
+
+    app: App
+    environment: Environment = "production"
+    release: Release
+    confirm_within: Annotated[float, Field(gt=0, le=30 * 86400)] | None = None
+    during_freeze: bool = False
+    message: Text | None = None
+
+
 class WishAsk(Body):
     """A whole wish, as the command line on this machine makes it from the checkout."""
 

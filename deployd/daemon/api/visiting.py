@@ -13,6 +13,7 @@ from deployd.daemon.api.shapes import App, Body, Environment, HostId, HostsBody,
 from deployd.daemon.wiring import Daemon
 from deployd.domain.ids import AppName, EnvironmentName, ReleaseId
 from deployd.doors import Doors
+from deployd.rollouts import consent
 
 router = APIRouter(prefix="/v1", tags=["visitors"])
 Releaser = Annotated[Caller, Depends(require("release"))]
@@ -83,6 +84,7 @@ def canary(
     """Give some visitors a release that is prepared."""
     place = (AppName(app), EnvironmentName(environment))
     hosts = hosts_of(daemon, *place, body.hosts)
+    consent.refuse_unapproved(daemon.store, *place, ReleaseId(body.release))
     request.state.audit = {
         "action": "canary",
         "details": {"release": body.release, "percent": body.percent, "hosts": list(hosts)},
@@ -98,4 +100,7 @@ def end_canary(
     place = (AppName(app), EnvironmentName(environment))
     hosts = hosts_of(daemon, *place, body.hosts)
     request.state.audit = {"action": "canary.end", "details": {"hosts": list(hosts)}}
-    return {"was": _doors(daemon).end_canary(*place, hosts=hosts)}
+    was = _doors(daemon).end_canary(*place, hosts=hosts)
+    if was is None:
+        request.state.audit = None  # nothing was done; every `deployd rollback` asks first
+    return {"was": was}
