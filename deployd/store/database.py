@@ -48,13 +48,16 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """A connection that holds the write lock until its end; an exception undoes all of it."""
+    def write(self, *, later: bool = False) -> Iterator[sa.Connection]:
+        """A connection that holds the write lock until its end; an exception undoes all of it.
+
+        With `later` a power cut may undo it too, until the next write without: for what is only told, and told often.
+        """
         engine = self._open()
         with (
             self._told(),
             self._writing,
-            engine.connect().execution_options(deployd_writes=True) as connection,
+            engine.connect().execution_options(deployd_writes=True, deployd_later=later) as connection,
             connection.begin(),
         ):
             yield connection
@@ -110,7 +113,10 @@ def connect(file: Path, *, foreign_keys: bool = True) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get("deployd_writes")
+        options = connection.get_execution_options()
+        writes = options.get("deployd_writes")
+        if writes:  # with NORMAL a commit is not brought to the disk; the next one with FULL brings both
+            connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if options.get('deployd_later') else 'FULL'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -48,7 +48,7 @@ class Events:
             }
             for event in events
         ]
-        with self._database.write() as connection:
+        with self._database.write(later=True) as connection:
             connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
     def last(self, rollout: RolloutId) -> int:

@@ -85,9 +85,14 @@ class Postgres(Database):
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """A connection that holds the write lock until its end; an exception undoes all of it."""
+    def write(self, *, later: bool = False) -> Iterator[sa.Connection]:
+        """A connection that holds the write lock until its end; an exception undoes all of it.
+
+        With `later` a power cut of the server may undo it too, for a moment.
+        """
         with self._writing, self._transaction(writes=True) as connection:
+            if later:
+                connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
             yield connection
 
     def dedicated(self) -> sa.Connection:

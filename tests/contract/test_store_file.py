@@ -83,6 +83,14 @@ def test_a_burst_of_writes_is_not_held_up_by_bringing_the_file_up_to_date(store)
     assert store.database.file.with_name(f"{store.database.file.name}-wal").stat().st_size > 8_000_000
 
 
+def test_what_is_only_told_is_not_brought_to_the_disk_by_itself(store):
+    found = []
+    for later in (False, True, False, True):
+        with store.database.write(later=later) as connection:
+            found.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+    assert found == [2, 1, 2, 1]  # FULL, NORMAL
+
+
 def test_a_newer_schema_is_refused(store):
     store.hosts.all()
     store.close()
