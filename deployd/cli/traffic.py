@@ -159,7 +159,7 @@ class _View:
         found, cells, _ = self._found(answers)
         seconds = _seconds(found)
         app, environment = self.cli.where
-        out.line(f"{out.paint(f'{app} {environment}', 'bold')}  {_window(found, seconds)}")
+        out.line(f"{out.paint(f'{app} {environment}', 'bold')}  {_window(found)}")
         if not cells:
             out.line("no requests")
             return
@@ -193,7 +193,7 @@ class _View:
         out = self.cli.out
         found, _, pages = self._found(answers)
         app, environment = self.cli.where
-        out.line(f"{out.paint(f'{app} {environment}', 'bold')}  {_window(found, _seconds(found))}")
+        out.line(f"{out.paint(f'{app} {environment}', 'bold')}  {_window(found)}")
         if not pages:
             out.line("no page has told of itself; docs/traffic.md has the lines that an app needs for it")
             return
@@ -249,12 +249,12 @@ def _seconds(found: Sequence[HostTraffic]) -> float:
     return max((one.seconds for one in found), default=0.0)
 
 
-def _window(found: Sequence[HostTraffic], seconds: float) -> str:
-    """What the numbers speak of; a host whose log begins later says so."""
-    late = [one for one in found if one.oldest is not None and one.oldest > one.since + 1]
-    text = f"the last {format_duration(float(round(seconds)))}"
-    known = max((one.until - one.oldest for one in late if one.oldest is not None), default=None)
-    return f"{text} (known: {format_duration(float(round(known)))})" if known is not None else text
+def _window(found: Sequence[HostTraffic]) -> str:
+    """What the numbers speak of; a host that has dropped some of it says so."""
+    asked = max((one.until - one.since for one in found), default=0.0)
+    text = f"the last {format_duration(float(round(asked)))}"
+    known = min((one.seconds for one in found), default=asked)
+    return f"{text} (known: {format_duration(float(round(known)))})" if known < asked - 1 else text
 
 
 def _host(name: HostName, one: HostTraffic | HostError) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class VitalCell:
 class HostTraffic:
     """One host's answer, by its own clock: all that ended from `since` until just before `until`.
 
-    `oldest` is the time of the first request that the host still knows, None when it knows none.
+    `oldest` is the time of the first request that the host still knows, None while it has dropped none.
     """
 
     host: str
@@ -109,7 +109,7 @@ class HostTraffic:
     @property
     def seconds(self) -> float:
         """The seconds that it speaks of."""
-        return max(0.0, self.until - self.since)
+        return max(0.0, self.until - max(self.since, self.since if self.oldest is None else self.oldest))
 
 
 @dataclass(frozen=True, slots=True)

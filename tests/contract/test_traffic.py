@@ -93,20 +93,26 @@ def test_what_is_older_is_found_in_files_that_were_turned_over(host: FakeHost) -
     folder.mkdir(parents=True)
     now = time.time()
     for number, (name, first) in enumerate(
-        (("-2026-11-21T10-00-00.000-size", 300), ("-2026-11-21T10-05-00.000-size", 200), ("", 100))
+        (
+            ("-2026-11-21T09-50-00.000-size", 400),
+            ("-2026-11-21T10-00-00.000-size", 300),
+            ("-2026-11-21T10-05-00.000-size", 200),
+            ("", 100),
+        )
     ):
         path = folder / f"requests-shop-production{name}.log"
         lines(path, [now - first + second / 100 for second in range(9000)])
         os.utime(path, (now - first + 90, now - first + 90 + number))
+    assert host.ok("traffic", "shop", "production").json["oldest"] == pytest.approx(now - 400, abs=0.01)
     (folder / "requests-shop-production-x-2026-11-21T10-05-00.000-size.log").write_text("another app's\n")
     (folder / "requests-shop-production-2026-11-21T10-06-00.000-size.log").symlink_to("/etc/passwd")
     whole = host.ok("traffic", "shop", "production", "--since", "10m", "--step", "0").json
-    assert [row[4] for row in whole["series"]] == [27000]
+    assert [row[4] for row in whole["series"]] == [36000]
     reply = host.ok(
         "traffic", "shop", "production", "--since", f"@{now - 250:.6f}", "--until", f"@{now - 150:.6f}"
     ).json
     assert sum(row[4] for row in reply["series"]) == pytest.approx(4000 + 5000, abs=2)
-    assert reply["oldest"] == pytest.approx(now - 300, abs=0.01)
+    assert reply["oldest"] == pytest.approx(now - 400, abs=0.01)
 
 
 def lines(path: Path, moments: list[float]) -> None:

@@ -120,8 +120,11 @@ def lines_between(place: Place, kind: str, since: float, until: float) -> Iterat
 
 
 def first_moment(place: Place, kind: str) -> float | None:
-    """The time of the oldest line that is kept; None where there is none."""
-    files = _open_files(log_path(place, kind), None)
+    """The time of the oldest line that is kept, where older ones are gone; None while all are there."""
+    path = log_path(place, kind)
+    if len(_turned_over(path)) < KEPT:
+        return None
+    files = _open_files(path, None)
     try:
         return next((at for fd in files if (at := _moment_after(fd, 0)[0]) is not None), None)
     finally:
