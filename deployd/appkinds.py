@@ -70,6 +70,20 @@ def _path(value: Any) -> str:
     return text
 
 
+def _probe_path(value: Any) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"/[!-~]*", text):
+        raise ValueError
+    return text
+
+
+def _host_header(value: Any) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[A-Za-z0-9.:\[\]_-]{1,255}", text):
+        raise ValueError
+    return text
+
+
 def _ref(value: Any) -> str:
     text = _text(value)
     if text.startswith("-"):
@@ -232,6 +246,29 @@ def _many(one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
     return parse
 
 
+def _some(one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def parse(value: Any) -> tuple[Any, ...]:
+        found = _many(one)(value)
+        if not found:
+            raise ValueError
+        return found
+
+    return parse
+
+
+def duration(low: float, high: float) -> Kind:
+    """A duration that a host takes, both bounds in seconds."""
+
+    def parse(value: Any) -> float:
+        seconds = _duration(value)
+        if not low <= seconds <= high:
+            raise ValueError
+        return seconds
+
+    bounds = f'from "{write_duration(low)}" to "{write_duration(high)}"'
+    return Kind(expected=f"{DURATION.expected}, {bounds}", parse=parse, write=DURATION.write)
+
+
 def choice(*values: str) -> Kind:
     """One of these words."""
 
@@ -291,11 +328,20 @@ NUMBER = Kind(expected="a number above 0", parse=_number, write=_toml)
 COUNT = Kind(expected="a whole number, 1 or more", parse=_whole(1), write=_toml)
 COUNT_OR_NONE = Kind(expected="a whole number, 0 or more", parse=_whole(0), write=_toml)
 PORT = Kind(expected="a port, 1 to 65535", parse=_whole(_PORTS[0], _PORTS[-1]), write=_toml)
-URL_PATH = Kind(expected='a path that begins with "/"', parse=_path, write=_toml)
 URL_PATHS = Kind(expected='a list of paths that begin with "/"', parse=_many(_path), write=_toml)
 STATUSES = Kind(
-    expected="a list of HTTP statuses such as [200, 204]", parse=_many(_whole(_STATUS[0], _STATUS[-1])), write=_toml
+    expected="a list of HTTP statuses such as [200, 204]", parse=_some(_whole(_STATUS[0], _STATUS[-1])), write=_toml
 )
+SUCCESSES = Kind(expected="a whole number from 1 to 100", parse=_whole(1, 100), write=_toml)
+PROBE_PATH = Kind(
+    expected='a path that begins with "/", as it is sent: "/caf%C3%A9", not "/café"', parse=_probe_path, write=_toml
+)
+PROBE_PATHS = Kind(
+    expected='a list of paths that begin with "/", as they are sent: "/caf%C3%A9", not "/café"',
+    parse=_many(_probe_path),
+    write=_toml,
+)
+HOST_HEADER = Kind(expected='a host name such as "shop.example"', parse=_host_header, write=_toml)
 INSTANCES = Kind(expected='a whole number from 1 to 64, or "cores"', parse=_instances, write=_toml)
 HOSTS = Kind(expected='a list of host names such as ["web1", "web2"]', parse=_many(HostName.parse), write=_toml)
 DOMAINS = Kind(

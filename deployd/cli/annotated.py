@@ -69,7 +69,7 @@ def app_text(
 
     `before` is the command that runs once before a release starts.
     """
-    probe = {"path": appkinds.URL_PATH.write(health)} if health else {}
+    probe = {"path": appkinds.PROBE_PATH.write(health)} if health else {}
     probe |= {"status": appkinds.STATUSES.write(tuple(answers))} if answers else {}
     given = {"probe": probe, "rollout": {"before": appkinds.TEXT.write(before)} if before else {}}
     head = comment(_APP_HEAD) + (f"\n# Made with {framework}." if framework else "")

@@ -35,7 +35,7 @@ stderr: `{"error": {"code", "what", "host", "live", "details", "fix", "docs"}}`.
 """
 _EXIT_OUTRO = """
 `deployd exec` passes the exit code of the command on. `deployd status` exits with 3 when the hosts differ, and with 6
-when one cannot be reached.
+when one cannot be asked.
 """
 EXIT_CODES = {
     0: "done: live (or prepared, or waiting, as asked)",

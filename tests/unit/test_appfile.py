@@ -277,3 +277,24 @@ def test_quantities_for_people():
         "120 kB",
         "5.0 TB",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("status = []", "a list of HTTP statuses"),
+        ('path = "/café"', "/caf%C3%A9"),
+        ('path = "/a\\u0000b"', "a path that begins"),
+        ('warm = ["/ok", "/é"]', "a list of paths"),
+        ('host = "a b"', "a host name"),
+        ("successes = 1000", "from 1 to 100"),
+        ('timeout = "2h"', 'to "1h"'),
+        ('interval = "2m"', 'to "1m"'),
+        ('request_timeout = "0s"', 'from "10ms"'),
+    ],
+)
+def test_a_probe_that_no_host_would_take_is_told_before_anything_is_built(line, expected):
+    with pytest.raises(ConfigError) as caught:
+        appfile.parse(f'name = "shop"\n[probe]\n{line}\n')
+    assert expected in caught.value.what
+    assert caught.value.exit_code == 2
