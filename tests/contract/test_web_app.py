@@ -233,6 +233,9 @@ def test_a_hashed_file_is_given_out_before_all_else_and_not_in_maintenance(live:
     missing = live.ask("/_next/static/chunks/missing.js")
     assert (missing.status, missing.text, missing.headers["x-deployd-release"]) == (404, "no such asset", B)
     assert "cache-control" not in missing.headers
+    apps_own = live.ask("/proxied/_nuxt/entry.js")  # looks like one, and is a page of the app's
+    assert (apps_own.status, apps_own.headers["x-deployd-release"]) == (200, B)
+    assert not {"cache-control", "server"} & apps_own.headers.keys()
     host.ok("maintenance", "shop", "production", doc={"on": True})
     assert live.ask(chunk).status == 503
     host.ok("maintenance", "shop", "production", doc={"on": False})
