@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     )
     artifact_store: str | None = Field(
         default=None,
-        description="The S3-compatible store through which several daemons share artifacts; its keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Without it: another daemon builds again what it lacks.",  # noqa: E501 - two sentences
+        description="The S3-compatible store through which several daemons share artifacts; its keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Without it: another daemon fetches what it lacks back from a host.",  # noqa: E501 - two sentences
         examples=['"s3://bucket/deployd"'],
         pattern="^s3://[a-z0-9][a-z0-9.-]+(/[^?#]*)?$",
     )
