@@ -12,7 +12,7 @@ from deployd_host.words import PATTERNS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from deployd_host.calls import Call
     from deployd_host.places import Place
@@ -84,7 +84,7 @@ def verb_logs(call: Call) -> int:
     return 0
 
 
-def _asked(options: dict[str, str]) -> tuple[list[str], bool]:
+def _asked(options: Mapping[str, str]) -> tuple[list[str], bool]:
     """What journalctl is asked, and whether it tells the newest line first.
 
     From a moment on it counts lines from the oldest one, unless it goes backwards.

@@ -11,6 +11,7 @@ from deployd_host.files import read_json
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
     from deployd_host.places import Place
 
@@ -32,7 +33,7 @@ class Routes:
         self.base = base
         self.locales = frozenset(locales)
         self.fixed: set[str] = set()
-        self.tree: dict[str, dict] = {}
+        self.tree: dict[str, dict[str, Any]] = {}
         self.remembered: dict[str, tuple[str, bool]] = {}
         self.is_empty = True
         for number, page in enumerate(pages):
@@ -97,7 +98,7 @@ def _page_of_data(path: str) -> str:
     return path
 
 
-def _walk(node: Mapping[str, dict], words: list[str]) -> str | None:
+def _walk(node: Mapping[str, dict[str, Any]], words: list[str]) -> str | None:
     """The page of these words: a fixed word goes before `[x]`, and that before `[...x]`."""
     if not words:
         end = node.get("=") or node.get("[[...]]", {}).get("=")
@@ -163,7 +164,7 @@ def _read(place: Place, release: str) -> Routes:
     )
 
 
-def next_routes(place: Place, release: str) -> Mapping[str, list] | None:
+def next_routes(place: Place, release: str) -> Mapping[str, Any] | None:
     """Next.js's own list of routes; None where the release has none."""
     manifest = read_json(f"{place.release(release)}/.deployd/manifest.json")
     served = manifest.get("assets") if isinstance(manifest, dict) else None

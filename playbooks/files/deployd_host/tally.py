@@ -14,6 +14,7 @@ from deployd_host.routes import NOT_FOUND, OTHER
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from deployd_host.replies import Json
     from deployd_host.routes import Routes
@@ -55,7 +56,7 @@ class Tally:
         self.routes = routes
         self.skips_first = not warm
         self.seen: set[tuple[str, str]] = set()
-        self.cells: dict[tuple[float, str, str, int], list] = {}
+        self.cells: dict[tuple[float, str, str, int], list[Any]] = {}
         self.known: dict[str, bool] = {}
         self.weights: dict[str, int] = {}
         self.releases: dict[str, Routes] = {}
@@ -111,14 +112,14 @@ class Tally:
             self.known[route] = known
         return route
 
-    def series(self) -> list[list]:
+    def series(self) -> list[list[Any]]:
         """`[start, release, route, class, count, bytes, seconds, {bucket: count}]`, with few routes: rare ones are one.
 
         A route of the app's own list goes before one that visitors may have made up.
         """
         ranked = sorted(self.known, key=lambda route: (not self.known[route], -self.weights.get(route, 0), route))
         kept = {*ranked[:MOST_ROUTES], NOT_FOUND}
-        merged: dict[tuple[float, str, str, int], list] = {}
+        merged: dict[tuple[float, str, str, int], list[Any]] = {}
         for (start, release, route, status), cell in self.cells.items():
             key = (start, release, route if route in kept else OTHER, status)
             found = merged.get(key)
@@ -143,7 +144,7 @@ class Vitals:
         self.routes = routes
         self.releases: dict[str, Routes] = {}
         self.minutes: dict[int, int] = {}
-        self.cells: dict[tuple[float, str, str, str], list] = {}
+        self.cells: dict[tuple[float, str, str, str], list[Any]] = {}
         self.weights: dict[str, int] = {}
         self.seen: set[str] = set()
         self.skipped = 0
@@ -183,10 +184,10 @@ class Vitals:
         at = bucket(value * _CLS if name == "CLS" else value)
         cell[3][at] = cell[3].get(at, 0) + 1
 
-    def series(self) -> list[list]:
+    def series(self) -> list[list[Any]]:
         """`[start, release, route, name, good, middling, poor, {bucket: count}]`, with few routes."""
         kept = set(sorted(self.weights, key=lambda route: (-self.weights[route], route))[:MOST_ROUTES])
-        merged: dict[tuple[float, str, str, str], list] = {}
+        merged: dict[tuple[float, str, str, str], list[Any]] = {}
         for (start, release, route, name), cell in self.cells.items():
             found = merged.setdefault((start, release, route if route in kept else OTHER, name), [0, 0, 0, {}])
             for at in range(3):
