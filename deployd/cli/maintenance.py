@@ -59,7 +59,8 @@ def off(cli: Cli) -> None:
 
 def _address(text: str) -> str:
     try:
-        return str(ipaddress.ip_address(text.partition("%")[0]))
+        found = ipaddress.ip_address(text.partition("%")[0])
+        return str(getattr(found, "ipv4_mapped", None) or found)  # the web server knows such a visitor by IPv4
     except ValueError as error:
         raise UsageError(
             f"{text!r} is not an IP address", code="usage", fix="name single addresses: --allow 203.0.113.7"

@@ -47,6 +47,8 @@ def release(body: ReleaseAsk, request: Request, caller: Releaser, daemon: TheDae
 def rollback(body: RollbackAsk, request: Request, caller: Releaser, daemon: TheDaemon) -> dict[str, Any]:
     """Go back. What runs for the same app and environment is told to turn back."""
     caller.must(body.app)
+    if daemon.store.apps.find(AppName(body.app)) is None:
+        hosts_of(daemon, AppName(body.app), EnvironmentName(body.environment), None)  # raises when nothing was there
     ask = Ask(
         kind="rollback",
         app=AppName(body.app),

@@ -34,13 +34,14 @@ def nowhere(*_args, **_kwargs):
 def test_maintenance_on_and_off(deployd, app, doors, tmp_path):
     page = tmp_path / "away.html"
     page.write_text("<h1>away</h1>")
-    done = deployd("maintenance", "on", "--allow", "192.0.2.7", "--allow", "2001:DB8::0001", "--page", str(page))
+    addresses = ["--allow", "192.0.2.7", "--allow", "2001:DB8::0001", "--allow", "::ffff:198.51.100.9"]
+    done = deployd("maintenance", "on", *addresses, "--page", str(page))
     assert done.exit == 0
     assert "get 503 on 2 hosts, but for 192.0.2.7, 2001:db8::1" in done.out
     assert doors.asked == [
         {
             "app": "shop", "environment": "production", "hosts": ("web1", "web2"), "on": True,
-            "allow": ["192.0.2.7", "2001:db8::1"], "page": "<h1>away</h1>",
+            "allow": ["192.0.2.7", "2001:db8::1", "198.51.100.9"], "page": "<h1>away</h1>",
         }
     ]  # fmt: skip
     assert json.loads(deployd("maintenance", "off", "--json").out) == {

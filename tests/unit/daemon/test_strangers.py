@@ -172,3 +172,9 @@ def test_the_same_schedule_twice_is_refused_and_names_the_first(frame):
     assert frame.local.post(f"{PLACE}/schedules", json={**wanted, "timezone": "UTC"}).status_code == 201
     assert frame.local.delete(f"/v1/schedules/{first.json()['id']}").status_code == 200
     assert frame.local.post(f"{PLACE}/schedules", json=wanted).status_code == 201
+
+
+def test_a_made_up_app_is_never_asked_for_and_makes_no_series_of_numbers(frame):
+    answer = frame.client.post("/v1/rollbacks", json={"app": "made-up"}, headers=frame.token("release"))
+    assert (answer.status_code, answer.json()["title"]) == (404, "app-unknown")
+    assert frame.daemon.store.queue.latest() == ()
