@@ -249,7 +249,8 @@ def ssh_argv(host: Host, *, known_hosts: Path, algorithms: Sequence[str], comman
 @verb(example="deployd doctor")
 def doctor(cli: Cli) -> int:
     """Check this machine and the environment's hosts (all known hosts, outside of an app); each finding has its fix."""
-    findings = [_tool(*tool) for tool in _TOOLS]
+    tools = [tool for tool in _TOOLS if tool[0] != "bwrap" or cli.settings.get("build_sandbox") != "off"]
+    findings = [_tool(*tool) for tool in tools]
     known = cli.client.hosts()
     from deployd.remote.client import RemoteClient
 
@@ -272,14 +273,15 @@ _TOOLS = (
     ("rsync", "needed to ship releases"),
     ("ssh", "needed to ship releases"),
     ("npm", "needed to build Node.js apps"),
+    ("bwrap", "needed to contain what builds do"),
 )
+_PACKAGES = {"ssh": "openssh-client", "bwrap": "bubblewrap"}
 
 
 def _tool(name: str, why: str) -> tuple[str, str, str, str]:
     if shutil.which(name):
         return ("this machine", "ok", f"{name} is there", "")
-    package = "openssh-client" if name == "ssh" else name
-    return ("this machine", "error", f"{name} is missing: {why}", f"apt install {package}")
+    return ("this machine", "error", f"{name} is missing: {why}", f"apt install {_PACKAGES.get(name, name)}")
 
 
 def check_hosts(cli: Cli, chosen: Sequence[Host], *, before: Sequence[tuple[str, str, str, str]] = ()) -> int:

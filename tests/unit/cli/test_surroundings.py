@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -229,3 +230,14 @@ def test_a_user_without_a_home_is_told_what_to_name(monkeypatch):
     with pytest.raises(ConfigError) as caught:
         paths.default_state_dir()
     assert "--state-dir" in caught.value.fix
+
+
+def test_the_doctor_looks_for_what_contains_builds(deployd, app, client, monkeypatch):
+    client.known = {}
+    monkeypatch.setattr("shutil.which", lambda name, **_path: None if name == "bwrap" else f"/usr/bin/{name}")
+    client.store = SimpleNamespace(database=SimpleNamespace(told="SQLite"))
+    found = json.loads(deployd("doctor", "--json").out)
+
+    assert [one["fix"] for one in found if "bwrap" in one["what"]] == ["apt install bubblewrap"]
+    monkeypatch.setenv("DEPLOYD_BUILD_SANDBOX", "off")
+    assert not [one for one in json.loads(deployd("doctor", "--json").out) if "bwrap" in one["what"]]
