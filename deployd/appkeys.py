@@ -250,6 +250,14 @@ ROLLOUT = Section(
             help="The wait between waves; a wave that turns unhealthy flips all back.",
         ),
         Key(
+            name="drain_wait",
+            kind=DURATION,
+            example='"10s"',
+            help="With batch or canary: how long a load balancer takes to notice `/.deployd/health`. Each wave's hosts "
+            "answer 503 there for so long, and until open requests are done, before they are flipped. 0s: they are not "
+            "taken out.",
+        ),
+        Key(
             name="before",
             kind=TEXT,
             example='"prisma migrate deploy"',

@@ -49,6 +49,21 @@ class Servers:
         with Pool(hosts, paths=self._client.paths.make()) as pool:
             return asdict(adopting.adopt(self._client.store, pool, who=self._client.who))
 
+    def drain(
+        self, hosts: Sequence[Host], place: tuple[AppName, EnvironmentName] | None, *, on: bool | None
+    ) -> list[Json]:
+        """Drain hosts or give them back (None: only look), as `rollouts/draining.py` says it."""
+        from deployd.hosts.pool import Pool
+        from deployd.rollouts import draining
+
+        client = self._client
+        with Pool(hosts, paths=client.paths.make()) as pool:
+            return draining.drain(client.store, pool, place, on=on, who=client.who)
+
+    def drained(self) -> dict[str, str]:
+        """The hosts that were drained as a whole, as far as is known here, and by whom."""
+        return self._client.store.hosts.drained()
+
     def presence(self, app: AppName, environment: EnvironmentName, hosts: Sequence[HostName]) -> list[Json]:
         """What each host has of an app, as `rollouts/removing.py` says it."""
         from deployd.hosts.pool import Pool

@@ -13,7 +13,7 @@ import typer
 from deployd.cli.context import parse_id, select
 from deployd.cli.verbs import Noun, verb
 from deployd.domain.host import Host
-from deployd.domain.ids import HostName
+from deployd.domain.ids import AppName, HostName
 from deployd.errors import CommandError, HostError, HostKeyError, NotFoundError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deployd.cli.context import Cli
+    from deployd.domain.ids import EnvironmentName
 
 hosts = Noun("host", "Servers that deployd knows.")
 
@@ -106,8 +107,9 @@ def list_(cli: Cli) -> None:
     found = cli.client.hosts()
     chosen = set(select([host.name for host in found], cli.options.hosts))
     found = tuple(host for host in found if host.name in chosen)
+    drained = cli.client.servers.drained()
     if cli.options.json:
-        cli.out.document([as_json(host) for host in found])
+        cli.out.document([as_json(host) | {"drained": host.name in drained} for host in found])
         return
     if not found:
         cli.out.line("no hosts yet")
@@ -121,10 +123,11 @@ def list_(cli: Cli) -> None:
             f"{host.address}:{host.port}",
             host.admin_user,
             keys.fingerprint(host.host_key),
+            *((f"by {drained[host.name]}" if host.name in drained else "",) if drained else ()),
         )
         for host in found
     ]
-    cli.out.table(("NAME", "ADDRESS", "ADMIN", "KEY"), rows)
+    cli.out.table(("NAME", "ADDRESS", "ADMIN", "KEY", *(("DRAINED",) if drained else ())), rows)
 
 
 @hosts.verb("check", example="deployd host check web1")
@@ -185,6 +188,48 @@ def _show_ansible(cli: Cli, line: str, seen: set[str]) -> None:
     elif task and task[1] not in seen:
         seen.add(task[1])
         cli.out.note(f"{cli.out.paint('→', 'cyan', on=cli.out.stderr)} {task[1]}")
+
+
+@hosts.verb("drain", example="deployd host drain web1 --timeout 2m")
+def drain(
+    cli: Cli,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Hosts; web* works.")],
+    app: Annotated[
+        str | None, typer.Option("--app", metavar="APP", help="Only this app, in `-e`'s environment.")
+    ] = None,
+    wait: Annotated[str, typer.Option("--wait", metavar="T", help="How long load balancers take to notice.")] = "10s",
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="T", help="How long open requests are waited for, with --wait.")
+    ] = "2m",
+) -> int:
+    """Have load balancers leave hosts alone: `/.deployd/health` answers 503, everything else is served as ever.
+
+    It lasts until `undrain`, also over reboots. Releases reach drained hosts like the others. Exits with 1 when
+    requests are still open after --timeout; the hosts stay drained.
+    """
+    from deployd.cli import draining
+    from deployd.cli.release import seconds_of
+
+    spans = [seconds_of(text, flag=flag) for text, flag in ((wait, "--wait"), (timeout, "--timeout"))]
+    return draining.drain(cli, chosen_hosts(cli, names), _app_of(cli, app), wait=spans[0], timeout=spans[1])
+
+
+@hosts.verb("undrain", example="deployd host undrain web1")
+def undrain(
+    cli: Cli,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Hosts; web* works.")],
+    app: Annotated[
+        str | None, typer.Option("--app", metavar="APP", help="Only this app, in `-e`'s environment.")
+    ] = None,
+) -> int:
+    """Give drained hosts back to load balancers."""
+    from deployd.cli import draining
+
+    return draining.undrain(cli, chosen_hosts(cli, names), _app_of(cli, app))
+
+
+def _app_of(cli: Cli, app: str | None) -> tuple[AppName, EnvironmentName] | None:
+    return None if app is None else (parse_id(AppName.parse, app, flag="--app"), cli.environment)
 
 
 @hosts.verb("remove", example="deployd host remove web1 --yes")

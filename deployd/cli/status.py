@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from deployd.cli.draining import drained_here
 from deployd.cli.render import clean
 from deployd.cli.verbs import verb
 from deployd.domain.quantity import format_duration
@@ -72,6 +73,7 @@ def _draw(cli: Cli, found: Status) -> None:
             ("  waits", _approval(found)),
             ("  maintenance", _maintenance(found)),
             ("  canary", _canary(found)),
+            ("  drained", drained_here([(str(host.name), host.drained) for host in found.hosts])),
             ("  certificate", _certificate(found)),
             ("  rollout", f"{rollout.get('id')} {rollout.get('state')}" if rollout else ""),
         ]

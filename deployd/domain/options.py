@@ -79,6 +79,7 @@ class Waves:
     before: str | None = None
     before_timeout: float = 600.0
     bake: float = 0.0
+    drain_wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

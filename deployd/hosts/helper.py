@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from deployd.domain import counted
 from deployd.errors import ConfigError, HostError
@@ -209,6 +209,19 @@ class Helper(Streaming):
         """Turn visitors away but for some addresses, with a page of one's own, or let them in; False: it was so."""
         document = {"on": on, "allow": list(allow), "page": page} if on else {"on": False}
         return self._ask(verbs.maintenance(app, environment), document, parse=lambda data: bool(data["changed"]))
+
+    def drain(
+        self,
+        *,
+        on: bool | None,
+        place: tuple[AppName, EnvironmentName] | None = None,
+        by: Literal["operator", "rollout"] = "operator",
+    ) -> replies.Drained:
+        """Tell load balancers to leave the host alone, or one app of it, or to come again; None: only look."""
+        document: dict[str, object] = {"on": on, "by": by}
+        if place is not None:
+            document |= {"app": place[0], "environment": place[1]}
+        return self._ask(verbs.drain(), document, parse=replies.Drained.from_json)
 
     def canary(
         self, app: AppName, environment: EnvironmentName, *, release: ReleaseId | None, percent: float = 0

@@ -277,6 +277,7 @@ class AppStatus:
     maintenance: Maintenance | None = None
     canary: Canary | None = None
     certificate: tuple[float, float] | None = None
+    drained: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
@@ -292,11 +293,33 @@ class AppStatus:
             canary=Canary.from_json(data["canary"]) if data.get("canary") else None,
             disk_free=int(data.get("disk_free") or 0),
             certificate=_span(data["certificate"]) if data.get("certificate") else None,
+            drained=tuple(str(one) for one in data.get("drained", ())),
         )
 
     def release(self, release: ReleaseId) -> HostedRelease | None:
         """One of its releases, or None."""
         return next((one for one in self.releases if one.id == release), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What drains a host or an app on it (`host`, `app`, `rollout`), and how many requests wait for servers' answers.
+
+    `open` is None where no web server tells.
+    """
+
+    drained: tuple[str, ...]
+    changed: bool
+    open: int | None
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """The reply of `drain`."""
+        return cls(
+            drained=tuple(str(one) for one in data["drained"]),
+            changed=bool(data["changed"]),
+            open=None if data.get("open") is None else int(data["open"]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,6 +112,11 @@ def maintenance(app: AppName, environment: EnvironmentName) -> Argv:
     return ("maintenance", app, environment)
 
 
+def drain() -> Argv:
+    """Take the host, or an app of it, out of what a load balancer asks, or give it back."""
+    return ("drain",)
+
+
 def canary(app: AppName, environment: EnvironmentName) -> Argv:
     """Give some visitors another release, or none of them."""
     return ("canary", app, environment)

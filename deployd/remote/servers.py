@@ -42,6 +42,19 @@ class RemoteServers(Servers):
         found: Json = self._link.work("/v1/adopt", {"hosts": [host.name for host in hosts]})
         return found
 
+    def drain(
+        self, hosts: Sequence[Host], place: tuple[AppName, EnvironmentName] | None, *, on: bool | None
+    ) -> list[Json]:
+        """Have the daemon drain hosts."""
+        body: Json = {"hosts": [host.name for host in hosts], "on": on}
+        if place is not None:
+            body |= {"app": place[0], "environment": place[1]}
+        return list(self._link.call("POST", "/v1/hosts/drain", body)["hosts"])
+
+    def drained(self) -> dict[str, str]:
+        """As the daemon knows it."""
+        return dict(self._link.call("GET", "/v1/hosts").get("drained", {}))
+
     def presence(self, app: AppName, environment: EnvironmentName, hosts: Sequence[HostName]) -> list[Json]:
         """What each host has of an app."""
         found = self._link.call("GET", f"{values.place(app, environment)}/presence", host=list(hosts))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from deployd.domain.events import Event
 from deployd.domain.ids import HostName, ReleaseId
 from deployd.errors import CancelledError, DeploydError, HostError, UnreachableError
-from deployd.rollouts import values
+from deployd.rollouts import drains, values
 from deployd.stages import activate, supervise
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ def waves(hosts: Sequence[HostName], options: Waves) -> tuple[tuple[HostName, ..
 
 def flip(rollout: Rollout, release: ReleaseId, expected: Previous) -> Json:
     """Flip these hosts at once. Failures are in the result, because some hosts may have flipped."""
+    drains.take_out(rollout, expected)
     held = rollout.leases.hold(expected)
     raise_first(held)
     epochs = {name: lease.epoch for name, lease in held.items() if not isinstance(lease, HostError)}
@@ -182,6 +183,7 @@ def probe_web(rollout: Rollout, release: ReleaseId, hosts: Sequence[HostName], p
         cancel=rollout.stop,
     )
     raise_first(outcomes)
+    drains.give_back(rollout, hosts)
     return {}
 
 

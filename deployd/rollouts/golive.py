@@ -31,7 +31,7 @@ def go_live(
     """Flip the hosts, wave after wave, and look through the web server after each. `flips` gets what each flip kept."""
     for wave in fleet.waves(tuple(previous), waves):
         if flips:
-            run.step(Step.PAUSE, rollout.control.wait, waves.pause)
+            run.step(Step.PAUSE, rollout.control.wait, max(waves.pause, waves.drain_wait))
         flips.append(run.step(Step.FLIP, fleet.flip, rollout, made, {name: previous[name] for name in wave}))
         fleet.check_flipped(flips[-1])
         run.step(Step.PROBE, fleet.probe_web, rollout, made, wave, probe)

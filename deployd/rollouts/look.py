@@ -119,6 +119,7 @@ def status(store: Store, pool: Pool, app: AppName, environment: EnvironmentName)
                 maintenance=_maintenance(one.detail),
                 canary=_canary(one.detail),
                 certificate=_certificate(one.detail),
+                drained=one.detail.drained if one.detail else (),
             )
             for one in found
         ),

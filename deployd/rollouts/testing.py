@@ -254,7 +254,17 @@ class FolderHost:
             ],
             "maintenance": state.get("maintenance"),
             "canary": state.get("canary"),
+            "drained": state.get("drained", []),
         }
+
+    def _drain(self, state: Json, _args: Sequence[str], document: Json) -> Json:
+        drained = set(state.get("drained", []))
+        by = document["by"] if document["by"] == "rollout" else "app" if "app" in document else "host"
+        if document["on"] is not None:
+            state["drained"] = sorted(drained | {by} if document["on"] else drained - {by})
+            state.setdefault("drains", []).append([document["on"], by, self.current])
+        changed = state.get("drained", []) != sorted(drained)
+        return {"drained": state.get("drained", []), "changed": changed, "open": 0}
 
     def _maintenance(self, state: Json, _args: Sequence[str], document: Json) -> Json:
         before = state.get("maintenance")

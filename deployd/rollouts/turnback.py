@@ -14,7 +14,7 @@ from deployd.domain.ids import HostName
 from deployd.domain.release import ReleaseState
 from deployd.errors import DeploydError, HostError, PartlyLiveError
 from deployd.hosts.causes import NOT_ASKED
-from deployd.rollouts import closing, finishing, values
+from deployd.rollouts import closing, drains, finishing, values
 from deployd.rollouts.runner import ENDED
 from deployd.rollouts.steps import Step
 from deployd.rollouts.wishes import RollbackWish
@@ -124,6 +124,7 @@ def _flip_back_once(rollout: Rollout, release: ReleaseId, previous: Previous) ->
         app=rollout.app,
         environment=rollout.environment,
     )
+    drains.give_back(rollout, previous)
     return {str(name): one.what for name, one in stuck.items()}
 
 

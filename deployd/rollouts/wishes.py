@@ -191,6 +191,7 @@ class HostState:
 
     `maintenance` is `{"since", "allow"}` while visitors are turned away, and `canary` `{"release", "percent"}` while
     some of them get another release; None otherwise. `certificate` is `{"until", "soon"}` where deployd brings one.
+    `drained` says by what a load balancer is told to leave it alone: `host`, `app`, `rollout`.
     """
 
     name: HostName
@@ -204,6 +205,7 @@ class HostState:
     maintenance: Mapping[str, Any] | None = None
     canary: Mapping[str, Any] | None = None
     certificate: Mapping[str, Any] | None = None
+    drained: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As in `status --json`."""

@@ -12,6 +12,7 @@ from deployd.domain.host import Host
 from deployd.domain.ids import HostName
 from deployd.errors import NotFoundError
 from deployd.store.moments import now
+from deployd.store.tables import facts
 from deployd.store.tables import hosts as table
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from deployd.store.database import Database
+
+
+_DRAINED = "drained:"  # the fact is named so, and then like the host
 
 
 class Hosts:
@@ -71,6 +75,21 @@ class Hosts:
         self.get(name)
         with self._database.write() as connection:
             connection.execute(sa.delete(table).where(table.c.name == str(name)))
+        self.keep_drained(name, None)
+
+    def drained(self) -> dict[str, str]:
+        """The hosts that were drained as a whole from here, and by whom; hosts themselves know best."""
+        query = sa.select(facts).where(facts.c.name.startswith(_DRAINED, autoescape=True))
+        with self._database.read() as connection:
+            return {row.name.removeprefix(_DRAINED): row.value for row in connection.execute(query)}
+
+    def keep_drained(self, name: HostName, who: str | None) -> None:
+        """Keep that somebody drained a host; None: that nobody did."""
+        known = facts.c.name == f"{_DRAINED}{name}"
+        with self._database.write() as connection:
+            connection.execute(sa.delete(facts).where(known))
+            if who is not None:
+                connection.execute(sa.insert(facts).values(name=f"{_DRAINED}{name}", value=who))
 
 
 def _host(row: Any) -> Host:

@@ -66,6 +66,16 @@ class Caller:
                 fix=f"ask for one: deployd token create --scope {self.scope} --app {app}",
             )
 
+    def must_have(self, scope: Scope) -> None:
+        """Raise NotAllowedError when theirs is less."""
+        if SCOPES.index(self.scope) < SCOPES.index(scope):
+            raise NotAllowedError(
+                f"this needs the scope {scope}; yours is {self.scope}",
+                code="token-scope",
+                live="unchanged",
+                fix=f"ask for a token: deployd token create --scope {scope}",
+            )
+
     def must_be_unbound(self) -> None:
         """Raise NotAllowedError when they are bound to some apps: what concerns every app is not theirs."""
         if self.apps:

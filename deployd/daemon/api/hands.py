@@ -24,7 +24,7 @@ from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId
 from deployd.domain.options import Keep, Options
 from deployd.errors import NotAllowedError, UnreachableError, UsageError
 from deployd.hosts import doctor, keys
-from deployd.rollouts import adopting, differences, look, removing, upkeep
+from deployd.rollouts import adopting, differences, draining, look, removing, upkeep
 from deployd.rollouts.fleet import raise_first
 from deployd.rollouts.wishes import ReleaseWish, Wish, wish_from_json
 
@@ -60,6 +60,15 @@ class DestroyBody(Body):
     hosts: Annotated[list[HostId], Field(max_length=500, default_factory=list)]
     everywhere: bool = False
     variables: bool = False
+
+
+class DrainBody(Body):
+    """Which hosts; one app of theirs, or all; drained, given back, or (None) only looked at."""
+
+    hosts: Annotated[list[HostId], Field(min_length=1, max_length=500)]
+    on: bool | None = None
+    app: App | None = None
+    environment: Environment | None = None
 
 
 class PlanBody(Body):
@@ -231,6 +240,27 @@ def check(body: HostsBody, request: Request, _caller: Reader, daemon: TheDaemon)
         return {"findings": findings, "unreachable": far}
 
     return streams.answer(do)
+
+
+@router.post("/hosts/drain")
+def drain(body: DrainBody, request: Request, caller: Releaser, daemon: TheDaemon) -> dict[str, Any]:
+    """Tell load balancers to leave hosts alone, or to come again; without `on` only look. All apps need scope admin."""
+    place = None
+    if (body.app is None) != (body.environment is None):
+        raise UsageError(
+            "an app and its environment come together", code="request-invalid", fix="send both, or neither for all apps"
+        )
+    if body.app is not None and body.environment is not None:
+        caller.must(body.app)
+        place = (AppName(body.app), EnvironmentName(body.environment))
+    elif body.on is not None:
+        caller.must_have("admin")
+        caller.must_be_unbound()
+    names = [HostName(one) for one in body.hosts]
+    details = {"on": body.on, "hosts": names, "app": body.app, "environment": body.environment}
+    request.state.audit = None if body.on is None else {"action": "drain", "details": details}
+    with daemon.workshop.pool_of(names) as pool:
+        return {"hosts": draining.drain(daemon.store, pool, place, on=body.on, who=caller.who)}
 
 
 @router.post("/adopt", response_class=StreamingResponse)

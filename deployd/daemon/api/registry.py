@@ -70,8 +70,8 @@ def remove_app(app: App, request: Request, caller: Admin, daemon: TheDaemon) -> 
 
 @router.get("/hosts")
 def hosts(_caller: Reader, daemon: TheDaemon) -> dict[str, Any]:
-    """All servers."""
-    return {"hosts": [asdict(one) for one in daemon.store.hosts.all()]}
+    """All servers, and which of them were drained as a whole, by whom."""
+    return {"hosts": [asdict(one) for one in daemon.store.hosts.all()], "drained": daemon.store.hosts.drained()}
 
 
 @router.put("/hosts/{host}", status_code=204)

@@ -23,7 +23,6 @@ function shareCache(options) {
   const ANSWER_MS = 500;
   const AGAIN_MS = 1000;
   const CLOCK_MS = 60_000;
-  const FRESH_MS = 20; // what was learnt so short ago is not asked again
   const OVERLAP_MS = 5000; // clocks of hosts are known only to some milliseconds
   const KEPT_SECONDS = 31 * 86_400;
   const KEPT_BYTES = 32 << 20; // of what others made, parsed, in this process
@@ -194,7 +193,6 @@ function shareCache(options) {
   const tags = new Map(); // tag -> {expired, stale}, times of Redis's clock
   const known = new Map(); // a member of the list -> its time
   const learners = new Set(); // (tags, durations, time here) -> the caches of Next.js that must know
-  let learnt = 0;
   let seen = 0;
   let untold = [];
   redis.onBack(() => {
@@ -233,7 +231,6 @@ function shareCache(options) {
 
   /* Take in what others revalidated: `list` is members and times in turn. */
   async function learn(list) {
-    learnt = Date.now();
     for (let at = 0; at < list.length; at += 2) {
       const time = Number(list[at + 1]);
       seen = Math.max(seen, time);
@@ -288,11 +285,9 @@ function shareCache(options) {
 
   /* The time of what is kept under a key, and what was revalidated since the last look. 0: nothing; null: no Redis. */
   async function look(key) {
-    const asks = [["HGET", `${prefix}:e:${key}`, "time"]];
-    if (Date.now() - learnt > FRESH_MS) asks.push(sinceWhen());
-    const answers = await redis.ask(...asks);
+    const answers = await redis.ask(["HGET", `${prefix}:e:${key}`, "time"], sinceWhen());
     if (!answers) return null;
-    if (answers[1]) await learn(answers[1]);
+    await learn(answers[1]);
     return Number(answers[0]) || 0;
   }
 
@@ -421,7 +416,6 @@ function shareCache(options) {
         await put(`use:${key}`, { ...rest, timestamp: redis.toShared(entry.timestamp), body: Buffer.concat(pieces) });
       },
       async refreshTags() {
-        if (Date.now() - learnt <= FRESH_MS) return;
         const answers = await redis.ask(sinceWhen());
         if (answers) await learn(answers[0]);
       },

@@ -139,6 +139,20 @@ class FakeServers(Servers):
         gone = [{**one, "removed": True, "freed_bytes": 1024} for one in self.presence(app, environment, hosts)]
         return {"hosts": gone, "schedules": [], "variables": []}
 
+    def drain(self, hosts: Any, place: Any, *, on: bool | None) -> list[dict[str, Any]]:
+        client: Any = self._client
+        names = [str(host.name) for host in hosts]
+        if on is not None:
+            client.drains.append((tuple(names), place, on))
+        if on is not None and place is None:
+            client.drained_by = {**client.drained_by, **dict.fromkeys(names, "ada")} if on else {}
+        why = ["host"] if on is not False else []
+        return [{"host": name, "drained": why, "changed": bool(on), "open": 0} for name in names]
+
+    def drained(self) -> dict[str, str]:
+        client: Any = self._client
+        return dict(client.drained_by)
+
 
 @dataclass
 class FakeClient:
@@ -165,6 +179,8 @@ class FakeClient:
     paths: Any = None
     doors: FakeDoors = field(default_factory=FakeDoors)
     destroyed: list[tuple[tuple[str, ...], bool, bool]] = field(default_factory=list)
+    drains: list[Any] = field(default_factory=list)
+    drained_by: dict[str, str] = field(default_factory=dict)
 
     @property
     def servers(self) -> Servers:

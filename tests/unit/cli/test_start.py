@@ -118,6 +118,24 @@ def test_a_wrong_name_or_identity_is_refused_before_anything_is_asked(deployd, a
     assert scanned.asked == []
 
 
+def test_drained_hosts_are_listed_and_given_back(deployd, app, client):
+    client.known = {name: SimpleNamespace(**{**vars_of(host), "host_key": KEY}) for name, host in client.known.items()}
+    done = deployd("host", "drain", "web1", "--wait", "0s", "--timeout", "1m")
+    assert (done.exit, "nothing is open" in done.out) == (0, True)
+    lines = deployd("host", "list").out.splitlines()
+    assert lines[0].split() == ["NAME", "ADDRESS", "ADMIN", "KEY", "DRAINED"]
+    assert [line.endswith("by ada") for line in lines[1:3]] == [True, False]
+    assert [one["drained"] for one in json.loads(deployd("host", "list", "--json").out)] == [True, False]
+    assert deployd("host", "undrain", "web1").exit == 0
+    assert deployd("host", "drain", "web*", "--app", "shop", "-e", "staging", "--wait", "0s").exit == 0
+    assert [(names, on) for names, _, on in client.drains] == [
+        (("web1",), True), (("web1",), False), (("web1", "web2"), True),
+    ]  # fmt: skip
+    assert client.drains[-1][1] == ("shop", "staging")
+    assert deployd("host", "drain", "web1", "--wait", "soon").exit == 2
+    assert deployd("host", "drain", "db1").exit == 2
+
+
 def test_list_and_remove(deployd, app, client):
     client.known = {name: SimpleNamespace(**{**vars_of(host), "host_key": KEY}) for name, host in client.known.items()}
     lines = deployd("host", "list").out.splitlines()
