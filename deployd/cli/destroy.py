@@ -12,7 +12,10 @@ from deployd.cli.verbs import verb
 from deployd.domain.quantity import format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from deployd.cli.context import Cli
+    from deployd.domain.ids import HostName
 
 
 @verb(example="deployd destroy -e staging --plan")
@@ -29,13 +32,14 @@ def destroy(
     """Take the app off its hosts: its processes, its site, its releases, their variables and caches there.
 
     Its domains and ports are free then. Records, artifacts and build logs stay with deployd, and variables unless
-    --data is given: `deployd release` brings it back. Refused while a rollout runs.
+    --data is given: `deployd release` brings it back. `--host` may name a host that deployd.toml has no more. Refused
+    while a rollout runs.
     """
     app, environment = cli.where
-    hosts = cli.hosts()
+    hosts = _hosts(cli)
     everywhere = set(hosts) >= set(cli.app_environment.hosts)
     found = cli.client.servers.presence(app, environment, hosts)
-    stays = _stays(cli, everywhere=everywhere, data=data)
+    stays = _stays(cli, hosts, everywhere=everywhere, data=data)
     if plan:
         cli.out.result(
             {"hosts": found, "stays": stays}, f"would be taken off {_names(found) or 'no host: nothing is there'}"
@@ -73,6 +77,14 @@ def destroy(
     return 1 if failed else 0
 
 
+def _hosts(cli: Cli) -> tuple[HostName, ...]:
+    """The environment's hosts; `--host` may also name one that deployd.toml has no more."""
+    own = cli.app_environment.hosts
+    if not cli.options.hosts:
+        return cli.hosts()
+    return cli.hosts([*own, *(host.name for host in cli.client.hosts() if host.name not in own)])
+
+
 def _names(found: list[dict[str, Any]]) -> str:
     return _all(one["host"] for one in found if one["configured"] or one["releases"])
 
@@ -104,11 +116,11 @@ def _tell(cli: Cli, found: list[dict[str, Any]], stays: list[str]) -> None:
         cli.out.line(f"stays: {line}")
 
 
-def _stays(cli: Cli, *, everywhere: bool, data: bool) -> list[str]:
+def _stays(cli: Cli, hosts: Sequence[HostName], *, everywhere: bool, data: bool) -> list[str]:
     """What is not taken away, a line each."""
     stays = ["records, artifacts and build logs, with deployd"]
     if not everywhere:
-        rest = [host for host in cli.app_environment.hosts if host not in cli.hosts()]
+        rest = [host for host in cli.app_environment.hosts if host not in hosts]
         stays.append(f"the app on {_all(rest)}, its schedules and its certificate")
     if not data or not everywhere:
         stays.append("its variables, with deployd (--data forgets them, on all hosts at once)")

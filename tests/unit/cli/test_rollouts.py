@@ -236,6 +236,9 @@ def test_destroy_says_what_goes_and_needs_a_yes(deployd, app, client):
     assert plan.exit == 0
     assert all(text in plan.out for text in ("would be taken off web1, web2", R1, "shop.example", "--data"))
     assert deployd("destroy", "--host", "web2", "--plan", "--json").out.count('"host"') == 1
+    gone = deployd("destroy", "-e", "staging", "--host", "web2", "--plan")
+    assert "would be taken off web2" in gone.out
+    assert "stays: the app on web1" in gone.out
 
     asked = deployd("destroy")
     assert (asked.exit, client.destroyed) == (2, [])
