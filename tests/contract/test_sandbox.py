@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from deployd import process, sandbox
 from deployd.errors import CancelledError, CommandError
+from deployd.stages.build import ground as building
 
 CANARY = "canary-51c0ffee"
 
@@ -220,3 +222,16 @@ def test_links_are_given_as_links(ground: Path) -> None:
 
 def test_the_check_passes_here() -> None:
     sandbox.check()
+
+
+def test_a_build_that_is_not_roots_has_a_limit_of_processes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "account", lambda: None)
+    monkeypatch.setattr(building, "_PROCESSES", 20)
+    made = building.Ground(home="/", path="/usr/bin:/bin", registry={}, box=sandbox.Sandbox(readonly={}, writable={}))
+    script = "for one in $(seq 60); do sleep 5 & done; echo all"
+    words = made.argv(["sh", "-c", script], cwd=Path("/"))
+    anybody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    done = subprocess.run(words, cwd="/", capture_output=True, text=True, timeout=20, check=False, **anybody)  # type: ignore[call-overload]
+    assert done.returncode != 0
+    assert "all" not in done.stdout
+    assert "fork" in done.stderr

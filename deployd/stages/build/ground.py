@@ -40,10 +40,9 @@ class Ground:
         """The argv that runs a command on this ground."""
         if self.box is None:
             return tuple(argv)
-        who = sandbox.account()
-        if who:  # the kernel counts the account's processes; those of deployd's own user are more than the build's
-            argv = ("prlimit", f"--nproc={_PROCESSES}", "--core=0", "--", *argv)
-        return sandbox.wrap(argv, self.box.at(str(cwd)), account=who)
+        # the kernel counts the account's processes, or (deployd is not root) those of the build's own user namespace
+        argv = ("prlimit", f"--nproc={_PROCESSES}", "--core=0", "--", *argv)
+        return sandbox.wrap(argv, self.box.at(str(cwd)), account=sandbox.account())
 
 
 @contextmanager
