@@ -212,6 +212,27 @@ def test_exec_runs_as_the_apps_user_in_its_environment(world: World) -> None:
     assert told.out.splitlines() == list(words)
 
 
+def test_a_command_runs_once_before_a_release_and_its_failure_ends_it(world: World) -> None:
+    world.run("env", "set", "GREETING=-", stdin="canary-5151")
+    world.release("1")
+    command = "node -p 'process.env.DEPLOYD_RELEASE'; echo $GREETING; id -u; exit"
+    world.write_toml(f'[rollout]\nbefore = "{command} 0"\n')
+    done = world.release("2")
+
+    said = [(event["host"], event["line"]) for event in done.events if event["event"] == "command_output"]
+    assert [host for host, _ in said] == [world.hosts[0].name] * 3
+    release, secret, user = [line for _, line in said]
+    assert (release, secret) == (done.last["release"], "***")
+    assert int(user) > 60000
+    world.assert_live("2")
+
+    world.write_toml(f'[rollout]\nbefore = "{command} 4"\n')
+    failed = world.release("3", check=1)
+    assert failed.error["code"] == "before-failed"
+    assert "canary-5151" not in failed.out + failed.err
+    world.assert_live("2")
+
+
 def test_everything_is_back_after_a_reboot(world: World) -> None:
     world.release("1")
     lab.reboot(hosts_lab(world.hosts), world.hosts[0].name)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from deployd.errors import PackageError
 from deployd.stages.trace import manifests, tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from deployd.stages.trace.found import Found
     from deployd.stages.trace.nextapp import NextApp
@@ -52,6 +54,48 @@ def add(found: Found, app: NextApp, *, skip: Iterable[str]) -> None:
             needs = {**(facts.get("dependencies") or {}), **(facts.get("optionalDependencies") or {})}
             waiting += [(need, real) for need in needs]
     _add_native(found, app, unwanted=unwanted)
+    _add_platforms(found, app, unwanted=unwanted)
+
+
+def _add_platforms(found: Found, app: NextApp, *, unwanted: str) -> None:
+    """Take this platform's own packages (`@img/sharp-linux-x64`) of packages whose code is there: 13 and 14 miss them.
+
+    Those of `next` itself are compilers.
+    """
+    waiting = [path.removesuffix("/package.json") for path in found.files if path.endswith("/package.json")]
+    while waiting:
+        at = waiting.pop()
+        name = at.rpartition("node_modules/")[2]
+        if "node_modules/" not in at or name == "next" or f"node_modules/{name}" in unwanted:
+            continue
+        real = Path(os.path.realpath(app.root / at))
+        for need in _facts(real).get("optionalDependencies") or {}:
+            link = _installed(need, real, root=Path(os.path.realpath(app.root)))
+            if link is None or f"node_modules/{need}" in unwanted or not _fits(_facts(link)):
+                continue
+            place = os.path.relpath(os.path.realpath(link), os.path.realpath(app.root))
+            if not place.startswith("../") and not found.below(place):
+                _take(found, app, place, package=name, why="this platform's part of")
+                waiting.append(place)
+            way = os.path.relpath(link, os.path.realpath(app.root))
+            if not found.has(way) and not found.below(way):
+                found.add(tree.Root(app.root).take(way, reasons=(f"this platform's part of {name}",)))
+
+
+def _fits(facts: Mapping[str, Any]) -> bool:
+    """Whether a package is for some platforms only, and Linux with glibc on this CPU is one."""
+    cpu = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x64"
+    wanted = {"os": "linux", "cpu": cpu, "libc": "glibc"}
+    said = {key: facts[key] for key in wanted if isinstance(facts.get(key), list)}
+    return bool(said) and all(wanted[key] in names for key, names in said.items())
+
+
+def _facts(package: Path) -> dict[str, Any]:
+    """A package.json; packages have odd ones among their tests."""
+    try:
+        return manifests.read(package / "package.json")
+    except PackageError:
+        return {}
 
 
 def _add_native(found: Found, app: NextApp, *, unwanted: str) -> None:
@@ -69,9 +113,9 @@ def _add_native(found: Found, app: NextApp, *, unwanted: str) -> None:
                     found.add(tree.Root(app.root).take(place, reasons=(f"native code of {name}",)))
 
 
-def _take(found: Found, app: NextApp, folder: str, *, package: str) -> None:
+def _take(found: Found, app: NextApp, folder: str, *, package: str, why: str = "named in next.config:") -> None:
     files = tree.walk(
-        app.root / folder, at=folder, reason=f"named in next.config: {package}", root=app.root,
+        app.root / folder, at=folder, reason=f"{why} {package}", root=app.root,
         skip=lambda path: path.removeprefix(folder).split("/")[1:2] == ["node_modules"],
     )  # fmt: skip
     found.add(file for file in files if not found.has(file.path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,34 @@ def test_packages_that_stay_out_of_the_bundle_travel_whole_where_no_trace_has_th
     unwanted = {"outputFileTracingExcludes": {"/*": ["**/node_modules/pretty/**", "**/node_modules/bcrypt/prebuilds"]}}
     built.json(required, json.loads(required.read_text()) | {"config": config | unwanted})
     assert [path for path in paths(built.trace()) if "node_modules" in path] == ["node_modules/bcrypt/package.json"]
+
+
+def test_this_platforms_part_of_a_package_travels(built: Built) -> None:
+    """Next.js 13 and 14 trace sharp's code, and know nothing of the packages with its native one."""
+    cpu = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x64"
+    modules, other = built.root / "node_modules", "x64" if cpu == "arm64" else "arm64"
+
+    def put(name: str, **facts: object) -> None:
+        built.json(modules / name / "package.json", facts)
+        built.write(modules / name / "lib" / "a.node", "x")
+
+    mine, vips = f"@img/sharp-linux-{cpu}", f"@img/sharp-libvips-linux-{cpu}"
+    theirs, musl, compiler = f"@img/sharp-linux-{other}", f"@img/sharp-linuxmusl-{cpu}", "@next/swc-linux"
+    fits = {"os": ["linux"], "cpu": [cpu]}
+    put(mine, **fits, libc=["glibc"], optionalDependencies={vips: "1"})
+    put(vips, **fits)
+    put(musl, **fits, libc=["musl"])
+    put(theirs, os=["linux"], cpu=[other])
+    put(compiler, **fits)
+    put("plain")
+    needs = dict.fromkeys((mine, theirs, musl, "plain", "not-there"), "1")
+    for where in (modules, built.dist / "standalone/node_modules"):
+        built.json(where / "sharp/package.json", {"optionalDependencies": needs})
+        built.json(where / "next/package.json", {"optionalDependencies": {compiler: "1"}})
+        built.write(where / "odd/package.json", "{")
+    assert [path for path in paths(built.trace()) if "node_modules/@" in path or "plain" in path] == [
+        f"node_modules/{name}/{file}" for name in (vips, mine) for file in ("lib/a.node", "package.json")
+    ]
 
 
 def test_every_manifest_of_the_build_travels(built: Built) -> None:
