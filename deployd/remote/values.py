@@ -67,6 +67,7 @@ def status(data: Mapping[str, Any]) -> Status:
             one,
             name=HostName(one["name"]),
             release=ReleaseId(one["release"]) if one["release"] else None,
+            drained=tuple(one.get("drained", ())),
         )
         for one in data["hosts"]
     )

@@ -86,6 +86,30 @@ def test_hosts_are_looked_over_by_the_daemon(serve):
     assert here.servers.key_elsewhere().startswith("ssh-ed25519 ")
 
 
+def test_a_host_is_drained_by_an_admin_and_an_app_of_it_by_who_releases_it(serve):
+    served = serve(listen="127.0.0.1:0")
+    here = client_of(served)
+    release(served, "one")
+    hosts = here.hosts()[:1]
+    name, away = hosts[0].name, away_from(served, here, "release").servers
+    with pytest.raises(NotAllowedError):
+        away.drain(hosts, None, on=True)
+    with pytest.raises(NotAllowedError):
+        away_from(served, here, "read").servers.drain(hosts, (SHOP, PRODUCTION), on=True)
+    assert here.servers.drained() == {}
+
+    (told,) = away.drain(hosts, (SHOP, PRODUCTION), on=True)
+    assert (told["host"], told["drained"], told["changed"]) == (name, ["app"], True)
+    (told,) = here.servers.drain(hosts, None, on=True)
+    assert told["drained"] == ["app", "host"]
+    assert list(away.drained()) == [name]
+    state = {host.name: host.drained for host in here.status(SHOP, PRODUCTION, hosts=NAMES).hosts}
+    assert state[name] == ("app", "host")
+    here.servers.drain(hosts, None, on=False)
+    assert away.drained() == {}
+    assert [one.action for one in here.audit(limit=20)].count("drain") >= 3
+
+
 def test_scopes_and_places_of_what_is_done_by_hand(serve):
     served = serve(listen="127.0.0.1:0")
     here = client_of(served)
