@@ -53,7 +53,8 @@ class Pool:
         self._logins: dict[HostName, float] = {}
         self._wires: dict[HostName, Wire] = {}
         self._folder: Path | None = None
-        self._lock = threading.Lock()
+        self._closed = False
+        self._lock = threading.RLock()
 
     @classmethod
     def of(cls, transports: Mapping[HostName, Transport]) -> Pool:
@@ -145,6 +146,15 @@ class Pool:
             raise faults[0]
         return {name: outcomes[name] for name in wanted}
 
+    def begin_shipping(self) -> None:
+        """Begin rsync's connections, without waiting for them; nothing once the pool is closed."""
+        for name in self.names:
+            with self._lock:
+                if self._closed:
+                    return
+                wire = self.wire(name)
+            wire.warm()
+
     def wire(self, name: HostName) -> Wire:
         """A host's rsync door."""
         with self._lock:
@@ -172,6 +182,7 @@ class Pool:
     def close(self) -> None:
         """Close every connection; safe to repeat."""
         with self._lock:
+            self._closed = True
             wires, self._wires = list(self._wires.values()), {}
             folder, self._folder = self._folder, None
         closers = [threading.Thread(target=wire.close) for wire in wires]

@@ -35,6 +35,7 @@ ACTIONS_KEY = "NEXT_SERVER_ACTIONS_ENCRYPTION_KEY"
 
 def build(rollout: Rollout, checked_out: Json, fleet_kind: Json) -> Json:
     """Build the tree, unless this very build was made before. Returns `artifact` (of the earlier one) or `output`."""
+    rollout.pool.begin_shipping()
     tree = checkout.here(rollout, checked_out)
     variables = _build_variables(rollout)
     clear = {name: secret.reveal() for name, secret in variables.items()}

@@ -16,7 +16,7 @@ from deployd.rollouts.leases import Leases
 from deployd.rollouts.settle import settle_quietly, supersede
 from deployd.rollouts.states import State
 from deployd.rollouts.tidying import tidy
-from deployd.rollouts.wishes import kind_of, wish_from_json
+from deployd.rollouts.wishes import ReleaseWish, kind_of, wish_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deployd.domain.ids import RolloutId
     from deployd.domain.rollout import RolloutRecord
     from deployd.hosts.pool import Pool
-    from deployd.rollouts.wishes import ActivateWish, PromoteWish, ReleaseWish, RollbackWish, RolloutResult
+    from deployd.rollouts.wishes import ActivateWish, PromoteWish, RollbackWish, RolloutResult
     from deployd.rollouts.workshop import Workshop
 
 _LETS_GO = 0.5  # between the two locks of a process that ends
@@ -69,7 +69,9 @@ def release(
                     retryable=True,
                 )
         workshop.start_engine()
-        connecting = _connect_early(pool)
+        # what is built first begins rsync's connections with its build: before it they would only delay that
+        builds = isinstance(wish, ReleaseWish) and wish.source is not None
+        connecting = _connect_early(pool, shipping=not builds)
         rollout = add(workshop, wish, rollout)
         try:
             for record in left:
@@ -213,9 +215,9 @@ def _take_over(
     pool.each(wish.hosts, lambda helper: helper.unlock(wish.app, wish.environment))
 
 
-def _connect_early(pool: Pool) -> threading.Thread:
+def _connect_early(pool: Pool, *, shipping: bool) -> threading.Thread:
     """Connect in the background; whoever needs a host later sees its error there."""
-    return _in_background(lambda: pool.connect_all(shipping=True))
+    return _in_background(lambda: pool.connect_all(shipping=shipping))
 
 
 def _ask_early(pool: Pool, leases: Leases, wish: RollbackWish) -> threading.Thread:

@@ -92,3 +92,29 @@ def test_no_key_is_said_before_anything_is_sent(tmp_path) -> None:
         outcome = made.connect_all()[WEB1]
     assert isinstance(outcome, HostError)
     assert outcome.code == "ssh-auth-failed"
+
+
+class Door:
+    """An rsync door that notes what is done with it."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def warm(self) -> None:
+        self.done.append("warm")
+
+    def close(self) -> None:
+        self.done.append("close")
+
+
+def test_shipping_begins_once_for_each_host_and_never_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _, _ = pool()
+    doors: list[Door] = []
+    monkeypatch.setattr(made, "_new_wire", lambda _name: [doors.append(Door()), doors[-1]][1])
+    made.begin_shipping()
+    made.begin_shipping()
+    assert [door.done for door in doors] == [["warm", "warm"]] * 2
+    made.close()
+    assert [door.done[-1] for door in doors] == ["close"] * 2
+    made.begin_shipping()
+    assert len(doors) == 2, "a connection that nobody closes"
