@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from deployd import lab
 from tests.bench import cold, kept, serving
 from tests.support.browser import Tab, chromium
-from tests.support.nextcells import commit
+from tests.support.nextcells import git
 from tests.support.world import ROOT, World
 
 if TYPE_CHECKING:
@@ -123,6 +123,12 @@ def one_host(world: World) -> World:
     return found
 
 
+def commit(folder: Path) -> None:
+    """Commit all there is, if anything."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "-m", "a change")
+
+
 def commit_of(world: World) -> str:
     """The commit that is checked out."""
     done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=world.app, capture_output=True, text=True, check=True)
@@ -137,6 +143,7 @@ def prepare(folder: Path) -> World:
     world.run("host", "bootstrap", world.hosts[0].name, timeout=600)
     ignore = shutil.ignore_patterns("node_modules", ".next", "deployd.toml")
     shutil.copytree(ROOT / "examples" / "nextjs", world.app, dirs_exist_ok=True, ignore=ignore)
+    git(world.app, "init", "--quiet", "--initial-branch", "main")
     commit(world.app)
     return world
 
