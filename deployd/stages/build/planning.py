@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from deployd.domain.options import Build
 
 # Raised when deployd itself builds, traces or packages differently, so that no old artifact is taken for a new one.
-RECIPE = 6
+RECIPE = 7
 
 
 def plan(
