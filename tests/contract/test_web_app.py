@@ -103,6 +103,7 @@ def test_what_a_visitor_claims_does_not_reach_the_app(live: RealWeb) -> None:
         "X_Forwarded_Port": "1", "X_Forwarded_Prefix": "/x", "Forwarded": "for=6.6.6.6", "X_Real_Ip": "6.6.6.6",
         "X_Middleware_Subrequest": "middleware", "X_Middleware_Subrequest_Id": "1", "X_Original_Url": "/admin",
         "X_Invoke_Path": "/admin", "X_Now_Route_Matches": "1", "X_Matched_Path": "/admin", "X_Middleware_Rewrite": "/a",
+        "Next_Resume": "1",
     }  # fmt: skip
 
     seen = json.loads(live.ask("/page", X_Middleware_Prefetch="1", Cookie="a=b", Host="shop.test:81", **forged).body)

@@ -354,6 +354,7 @@ UNTRUSTED_HEADERS = (
     "X-Invoke-*",
     "X-Matched-Path",
     "X-Now-Route-Matches",
+    "Next-Resume",
 )
 
 
