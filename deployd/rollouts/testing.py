@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import itertools
 import json
-import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,13 +20,13 @@ from deployd.hosts.causes import NOT_ASKED
 from deployd.hosts.pool import Pool
 from deployd.hosts.transport import Reply
 from deployd.hosts.verbs import NONE
+from deployd.rollouts.testingstreams import Held, Ran
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from deployd.hosts.transport import Chunk
 
 Json = dict[str, Any]
 
@@ -91,14 +90,14 @@ class FolderHost:
             reply = {"ok": False, "code": str(refused), "what": f"refused: {refused}", "live": self.current}
         return Reply(0 if reply["ok"] else 1, json.dumps(reply).encode(), b"")
 
-    def open(self, argv: Sequence[str]) -> _Held | _Ran:
+    def open(self, argv: Sequence[str]) -> Held | Ran:
         """Hold the lock, or run a command: the verbs that go on."""
         self.connect()
         if argv[0] == "exec":
             with (self.root / "calls").open("a") as calls:
                 calls.write(" ".join(argv) + "\n")
-            return _Ran(self.root)
-        return _Held(self, argv)
+            return Ran(self.root)
+        return Held(self, argv)
 
     def take_epoch(self) -> int:
         """The next epoch."""
@@ -312,100 +311,6 @@ class FolderHost:
         if state["releases"].get(args[2], {}).get("live"):
             raise RefusedError("was-live")
         return {"discarded": bool(state["releases"].pop(args[2], None))}
-
-
-class _Held:
-    """A held lock: a `Stream`. flock, so that the kernel frees it when the process dies."""
-
-    def __init__(self, host: FolderHost, argv: Sequence[str]) -> None:
-        self._host = host
-        wait = float(argv[argv.index("--wait") + 1]) if "--wait" in argv else 0.0
-        self._descriptor = os.open(host.root / "hold", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-        self._opened = time.time()
-        self._held = self._take(time.monotonic() + wait)
-
-    def _take(self, deadline: float) -> bool:
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except BlockingIOError:
-                # `unlock` ends the holder on a real host; here it is told by a file, and the lock is not enforced
-                broken = self._host.root / "broken-open"
-                if broken.exists() and float(broken.read_text()) > self._opened - 60:
-                    return True
-                if time.monotonic() > deadline:
-                    return False
-                time.sleep(0.01)
-
-    @property
-    def alive(self) -> bool:
-        """Whether it is held."""
-        return self._held
-
-    @property
-    def exit(self) -> int:
-        """The exit code."""
-        return 0 if self._held else 1
-
-    def chunks(self, *, timeout: float | None = None, cancel: threading.Event | None = None) -> Iterator[Chunk]:
-        """Nothing but lines."""
-        del timeout, cancel
-        return iter(())
-
-    def lines(self, *, timeout: float | None = None, cancel: threading.Event | None = None) -> Iterator[bytes]:
-        """The reply."""
-        del timeout, cancel
-        if self._held:
-            reply: Json = {"ok": True, "epoch": self._host.take_epoch(), "current": self._host.current}
-        else:
-            reply = {"ok": False, "code": "lock-held", "what": "held by another", "live": self._host.current}
-        yield json.dumps(reply).encode()
-
-    def write(self, data: bytes) -> None:
-        """Who holds it."""
-        if self._held:
-            (self._host.root / "holder").write_bytes(data)
-
-    def end_input(self) -> None:
-        """Let go."""
-        self.close()
-
-    def close(self) -> None:
-        """Let go; safe to repeat."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor, self._held = -1, False
-
-
-class _Ran:
-    """A command that ran: a `Stream`. It wrote two lines, and the file `exec-code` says how it ended."""
-
-    def __init__(self, root: Path) -> None:
-        told = root / "exec-code"
-        self.exit = int(told.read_text()) if told.exists() else 0
-        self.alive = False
-
-    def chunks(self, *, timeout: float | None = None, cancel: threading.Event | None = None) -> Iterator[Chunk]:
-        """Its output."""
-        del timeout, cancel
-        yield "stdout", b"applying 1 migr"
-        yield "stdout", b"ation\n"
-        yield "stderr", b"done"
-
-    def lines(self, *, timeout: float | None = None, cancel: threading.Event | None = None) -> Iterator[bytes]:
-        """Nothing but chunks."""
-        del timeout, cancel
-        return iter(())
-
-    def write(self, data: bytes) -> None:
-        """It reads nothing."""
-
-    def end_input(self) -> None:
-        """It reads nothing."""
-
-    def close(self) -> None:
-        """It is over."""
 
 
 class FolderPool(Pool):
