@@ -29,8 +29,8 @@ def take_out(rollout: Rollout, hosts: Collection[HostName]) -> None:
     waves = rollout.options.waves
     if not waves.drain_wait or waves.strategy == "all" or isinstance(rollout.wish, RollbackWish):
         return
-    if len(hosts) >= len(rollout.hosts):
-        return  # all at once would leave the load balancer nobody
+    if not hosts or len(hosts) >= len(rollout.hosts):
+        return  # nothing is live there; or all at once would leave the load balancer nobody
     _say(rollout, hosts, on=True)
     rollout.control.wait(waves.drain_wait)
     until = time.monotonic() + rollout.options.run.drain

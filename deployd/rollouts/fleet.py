@@ -142,7 +142,7 @@ def waves(hosts: Sequence[HostName], options: Waves) -> tuple[tuple[HostName, ..
 
 def flip(rollout: Rollout, release: ReleaseId, expected: Previous) -> Json:
     """Flip these hosts at once. Failures are in the result, because some hosts may have flipped."""
-    drains.take_out(rollout, expected)
+    drains.take_out(rollout, [name for name, before in expected.items() if before])
     held = rollout.leases.hold(expected)
     raise_first(held)
     epochs = {name: lease.epoch for name, lease in held.items() if not isinstance(lease, HostError)}
