@@ -10,6 +10,7 @@ import hmac
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import statistics
@@ -36,7 +37,7 @@ def bench_daemon(world: World, *, say: Callable[[str], None], rounds: int = 11, 
     """Print a line for each number, with what is asked of it."""
     with served(world) as (process, port):
         _idle(process.pid, say=say, seconds=idle, when="just started")
-        _rollback(world, say=say, rounds=rounds)
+        _rollback(world, process.pid, say=say, rounds=rounds)
         _push(world, port, say=say, rounds=rounds)
         _idle(process.pid, say=say, seconds=idle, when="after work")
 
@@ -63,19 +64,22 @@ def served(world: World) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         process.wait(60)
 
 
-def _rollback(world: World, *, say: Callable[[str], None], rounds: int) -> None:
+def _rollback(world: World, pid: int, *, say: Callable[[str], None], rounds: int) -> None:
     ids = [one["id"] for one in world.run("releases", "--json").document if one["live_at"]][:2]
     current = world.status()["release"]
-    times = []
+    times, here, there = [], [], []
     for _ in range(rounds + 1):
         current = next(one for one in ids if one != current)
-        began = time.monotonic()
+        began, client, daemon = time.monotonic(), _children(), _cpu(pid)
         world.run("rollback", current, "--yes")
         times.append(time.monotonic() - began)
+        here.append(_children() - client)
+        there.append(_cpu(pid) - daemon)
     middle, slowest = statistics.median(times[1:]), max(times[1:])
     say(
         f"daemon: `deployd rollback` as a whole command, {len(world.hosts)} hosts: median {middle:.3f} s, "
-        f"slowest {slowest:.3f} s (at most 0.4)"
+        f"slowest {slowest:.3f} s (at most 0.4); of a core: the command {statistics.median(here[1:]) * 1000:.0f} ms, "
+        f"the daemon {statistics.mean(there[1:]) * 1000:.0f} ms"
     )
 
 
@@ -133,6 +137,12 @@ def _idle(pid: int, *, say: Callable[[str], None], seconds: float, when: str) ->
     time.sleep(seconds)
     share = (_cpu(pid) - before) / (time.monotonic() - began)
     say(f"daemon: idle, {when}: {_rss(pid):.0f} MB (at most 150), {share * 100:.2f} % of a core (below 1)")
+
+
+def _children() -> float:
+    """Seconds of a core that the commands so far have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _cpu(pid: int) -> float:
