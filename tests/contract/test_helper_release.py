@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -253,6 +254,24 @@ def test_the_disk_is_full_in_the_middle_of_sealing(configured: FakeHost) -> None
     finally:
         subprocess.run(["umount", releases], check=True)
     configured.ok(*SEAL, doc=PROVENANCE)
+
+
+def test_another_place_that_is_full_is_named(configured: FakeHost) -> None:
+    """A full /run is no full disk: `prune` would not help."""
+    run = configured.root / "run/deployd"
+    run.mkdir(parents=True, exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", run], check=False).returncode != 0:
+        pytest.fail("cannot mount a small file system here")
+    try:
+        (run / "locks").mkdir()
+        with contextlib.suppress(OSError):
+            (run / "fill").write_bytes(bytes(100_000))
+        reply = configured.raw("hold", "shop", "production", stdin=b'{"owner": "me", "rollout": "r-1"}\n')
+        assert reply.json["code"] == "disk-full"
+        assert reply.json["what"] == f"no room is left in {run} on the host"
+        assert f"df -h {run}" in reply.json["fix"]
+    finally:
+        subprocess.run(["umount", "--lazy", run], check=True)
 
 
 def test_the_runtime_must_be_there(configured: FakeHost) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from deployd_host.paths import BASE, FAKE_DISK_FREE
+from deployd_host.paths import BASE, FAKE_DISK_FREE, RUN
 from deployd_host.replies import RefusedError
 
 TYPE_CHECKING = False
@@ -170,9 +170,22 @@ def disk_free(path: str = BASE) -> tuple[int, int | None]:
     return free, found.f_favail if found.f_files else None
 
 
+def _is_full(path: str) -> bool:
+    free, inodes = disk_free(path)
+    return free < 64 * 1024 or inodes == 0
+
+
 def disk_full(needed: int) -> RefusedError:
-    """The refusal when something does not fit."""
+    """The refusal when something does not fit. With nothing `needed`, the place that is full may be another one."""
     free, _ = disk_free()
+    elsewhere = [] if needed or _is_full(BASE) else [place for place in (RUN, "/var") if _is_full(place)]
+    if elsewhere:
+        return RefusedError(
+            "disk-full",
+            f"no room is left in {elsewhere[0]} on the host",
+            fix=f"see what takes it there: df -h {elsewhere[0]}; df -i {elsewhere[0]}",
+            details={"needed": needed, "free": disk_free(elsewhere[0])[0]},
+        )
     more = f"; {needed // 1_000_000 + 1} MB are needed" if needed else ""
     return RefusedError(
         "disk-full",
