@@ -169,6 +169,7 @@ class Keeper:
         self.starting: Generation | None = None
         self.callers: list[socket.socket] = []  # who wait for `starting`
         self.later: list[socket.socket] = []  # who came while it started: files may have changed since
+        self.asked = False
         self.number = 0
         self.failures = 0
         self.again_at: float | None = None
@@ -202,6 +203,7 @@ class Keeper:
         """Start a Caddy on a slot; what waits for one hears how it went."""
         self.number += 1
         self.again_at = None
+        self.asked = False
         self.callers, self.later = [*self.callers, *self.later], []
         try:
             self.starting = Generation(self.number, slot)
@@ -231,8 +233,7 @@ class Keeper:
         self._tell(f"READY=1\nSTATUS=Caddy {new.number} serves from slot {new.slot.number}")
         if self.ending is not None:
             new.leave()
-        elif self.later:
-            self.start(self._free())
+        self._start_next()
 
     def _failed(self, why: str) -> None:
         """The one that was being started is given up: the one before goes on."""
@@ -240,17 +241,24 @@ class Keeper:
         self.failures += 1
         self._answer({"ok": False, "what": why})
         print(f"deployd-web: {why}; {'the one before goes on' if self.serving else 'none serves'}", file=sys.stderr)
-        if self.ending is None and self.later:
-            self.start(self._free())
-        elif self.ending is None and self.serving is None and self.number > 1:
+        self._start_next()
+        if self.ending is None and self._has_none() and self.number > 1:
             self.again_at = time.monotonic() + BACK_OFF[min(self.failures, len(BACK_OFF) - 1)]
 
-    def _free(self) -> Slot:
-        """A slot for the next one: one that has visitors waiting, or that nobody has; at worst the oldest one's."""
+    def _has_none(self) -> bool:
+        return self.starting is None and self.serving is None
+
+    def _free(self) -> Slot | None:
+        """A slot for the next one, that nobody accepts from: rather one where visitors wait. None: soon."""
         taken = {one.slot.number for one in self.alive if not one.closed()}
-        free = [slot for slot in self.slots if slot.number not in taken]
-        oldest = next((one.slot for one in self.alive if one is not self.serving), self.slots[0])
-        return next((slot for slot in free if slot.waits()), free[0] if free else oldest)
+        free = [slot for slot in self.slots if slot.number not in taken or len(self.slots) == 1]
+        return next((slot for slot in free if slot.waits()), free[0] if free else None)
+
+    def _start_next(self) -> None:
+        """Start the one that somebody asked for, if a slot is free."""
+        slot = self._free() if self.asked and self.starting is None and self.ending is None else None
+        if slot:
+            self.start(slot)
 
     def _steer_quic(self) -> None:
         """UDP is the oldest one's, until that is gone or has had its time."""
@@ -328,13 +336,13 @@ class Keeper:
             caller.close()
 
     def _reload(self, caller: socket.socket | None) -> None:
+        self.asked = True
         if caller:
             self.later.append(caller)
         if self.ending is not None:
             self.callers, self.later = [*self.callers, *self.later], []
             self._answer({"ok": False, "what": "the web server is about to end"})
-        elif self.starting is None:
-            self.start(self._free())
+        self._start_next()
 
     def _answer(self, told: Mapping[str, object]) -> None:
         for caller in self.callers:
@@ -358,7 +366,8 @@ class Keeper:
         if self.starting and now > self.starting.started + READY_WITHIN:
             self.starting.kill(signal.SIGKILL)
         if self.again_at is not None and now >= self.again_at and self.ending is None and self.starting is None:
-            self.start(next((one for one in self.slots if one.waits()), self._free()))
+            self.start(next((one for one in self.slots if one.waits()), self._free() or self.slots[0]))
+        self._start_next()
         self._steer_quic()
         for one in self.alive[: max(0, len(self.alive) - MOST)]:
             one.kill(signal.SIGKILL)
@@ -388,8 +397,9 @@ class Keeper:
         self.watched = wanted
 
     def _waited_for(self) -> None:
-        if self.starting is None and self.ending is None:
-            self.start(self._free())
+        slot = self._free() if self.starting is None and self.ending is None else None
+        if slot:
+            self.start(slot)
 
     def _tell(self, text: str) -> None:
         """Tell systemd."""
