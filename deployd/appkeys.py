@@ -29,6 +29,7 @@ from deployd.appkinds import (
     HSTS,
     HTTPS_URL,
     INSTANCES,
+    NETWORKS,
     NUMBER,
     PATTERNS,
     PORT,
@@ -403,6 +404,13 @@ SITE = Section(
             value_of=lambda run: (*run.domains, *run.redirects),
         ),
         Key(name="port", kind=PORT, example="80", help="The web server's port, where there is no https."),
+        Key(
+            name="trusted_proxies",
+            kind=NETWORKS,
+            example='["10.0.0.0/8"]',
+            help="Networks of the load balancer or CDN before the hosts: its `X-Forwarded-For` and `X-Forwarded-Proto` "
+            "are believed. Without it: nobody's are.",
+        ),
         Key(
             name="tls",
             kind=TLS,

@@ -143,6 +143,12 @@ def _plain_domain(value: Any) -> str:
     return text
 
 
+def _network(value: Any) -> str:
+    import ipaddress
+
+    return str(ipaddress.ip_network(_text(value), strict=False))
+
+
 def _bcrypt(value: Any) -> str:
     if not re.fullmatch(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}", _text(value)):
         raise ValueError
@@ -349,6 +355,7 @@ DOMAINS = Kind(
     parse=_sites,
     write=_write_sites,
 )
+NETWORKS = Kind(expected='a list of networks or addresses such as ["10.0.0.0/8"]', parse=_many(_network), write=_toml)
 DOMAIN = Kind(expected='a domain such as "preview.shop.example"', parse=_plain_domain, write=_toml)
 BCRYPT = Kind(expected="what `deployd preview password` printed", parse=_bcrypt, write=_toml)
 TLS = Kind(expected='"acme", "internal", "off", or { cert = FILE, key = FILE }', parse=_tls, write=_write_tls)

@@ -87,7 +87,8 @@ class Run:
     """How the server process runs on a host. `drain` is how long an old process may finish what it has.
 
     `warm` is how long the release before stays started, so that going back needs no start-up; 0 stops it at once.
-    `body_limit` is the largest request body in bytes that the web server lets through.
+    `body_limit` is the largest request body in bytes that the web server lets through. `trusted_proxies` are the
+    networks of what stands before the hosts (CIDR): what these say of a visitor is believed.
 
     `domains` are answered by the app, `redirects` are pairs of a name and the name that it leads to. `tls` is how their
     certificate is had: a word, a pair of a certificate's and a key's file, or None for what the names ask for
@@ -104,6 +105,7 @@ class Run:
     drain: float = 30.0
     warm: float = 600.0
     body_limit: int | None = None
+    trusted_proxies: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     port: int = 80
     redirects: tuple[tuple[str, str], ...] = ()

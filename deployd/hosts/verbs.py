@@ -261,6 +261,7 @@ def run_document(run: Run, *, ca_root: str | None = None) -> dict[str, Any]:
         "domains": list(run.domains),
         "port": run.port,
         **({"body": run.body_limit} if run.body_limit else {}),
+        **({"proxies": list(run.trusted_proxies)} if run.trusted_proxies else {}),
         **({"redirects": dict(run.redirects)} if run.redirects else {}),
         **({"tls": way} if way != "off" else {}),
         **({"acme": {key: value for key, value in acme.items() if value}} if way == "acme" else {}),

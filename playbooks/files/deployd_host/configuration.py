@@ -41,6 +41,9 @@ def read_config(value: Json) -> Json:
     body = fields.get("body")
     if body is not None:  # absent for all who never asked for it, so that nobody's stored configuration changes
         config["body"] = fields.whole("body", 1, 1 << 50)
+    proxies = fields.texts("proxies", kind="network", most=100)
+    if proxies:
+        config["proxies"] = sorted({_network(text) for text in proxies})
     fields.get("cores")
     _read_sites(fields, config)
     preview = fields.get("preview")
@@ -54,6 +57,15 @@ def read_config(value: Json) -> Json:
             raise bad_request("'preview' has no domain of its own")
     fields.finish()
     return config
+
+
+def _network(text: str) -> str:
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise bad_request(f"{text!r} is no network") from None
 
 
 def _read_sites(fields: Fields, config: Json) -> None:

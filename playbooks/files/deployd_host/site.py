@@ -5,6 +5,7 @@ from __future__ import annotations
 from deployd_host.addresses import has_site, outer_blocks, probe_name
 from deployd_host.hashed import fastest_snippet
 from deployd_host.paths import WEB_OWN
+from deployd_host.proxies import passed_on, untrusted_headers
 from deployd_host.requestlog import request_log
 from deployd_host.visitors import visitors_snippets
 
@@ -139,9 +140,9 @@ def site_file(place: Place, config: Json, certificate: str | None = None, previe
 		}}
 
 		handle {{
-{_body_limit(config)}{_untrusted_headers()}\
+{_body_limit(config)}{untrusted_headers(config)}\
 			reverse_proxy unix/{place.run}/{{vars.rel}}.sock {{
-				header_up X-Real-Ip {{remote_host}}
+{passed_on(config)}\
 				header_down Location "^https?://localhost:3000(/.*)$" $1
 				lb_try_duration 5s
 				lb_try_interval 100ms
@@ -311,7 +312,7 @@ def site_file(place: Place, config: Json, certificate: str | None = None, previe
 }}
 
 {fastest_snippet(place)}
-{visitors_snippets(place, () if config["domains"] else previews)}
+{visitors_snippets(place, config, () if config["domains"] else previews)}
 {request_log(place)}
 {outer_blocks(place, config, certificate) if has_site(place, config) else ""}
 http:// {{
@@ -331,32 +332,3 @@ http:// {{
 def _body_limit(config: Json) -> str:
     """What a request's body may be at most."""
     return f"\t\t\trequest_body {{\n\t\t\t\tmax_size {config['body']}\n\t\t\t}}\n" if config.get("body") else ""
-
-
-# Headers by which a server behind a proxy is told things. A visitor's own are dropped; the web server sets its own.
-UNTRUSTED_HEADERS = (
-    "Forwarded",
-    "X-Forwarded-*",
-    "X-Real-Ip",
-    "X-Original-*",
-    "X-Rewrite-Url",
-    "X-Deployd-*",
-    # Next.js's, between its own parts; `x-middleware-prefetch` is the browser's
-    "X-Middleware-Subrequest*",
-    "X-Middleware-Invoke",
-    "X-Middleware-Next",
-    "X-Middleware-Override-Headers",
-    "X-Middleware-Redirect",
-    "X-Middleware-Request-*",
-    "X-Middleware-Rewrite",
-    "X-Middleware-Set-Cookie",
-    "X-Middleware-Skip",
-    "X-Invoke-*",
-    "X-Matched-Path",
-    "X-Now-Route-Matches",
-    "Next-Resume",
-)
-
-
-def _untrusted_headers() -> str:
-    return "".join(f"\t\t\trequest_header -{name}\n" for name in UNTRUSTED_HEADERS)

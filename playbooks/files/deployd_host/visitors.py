@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from deployd_host.paths import MAINTENANCE_RETRY
+from deployd_host.proxies import visitor, who_asks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from deployd_host.places import Place
+    from deployd_host.replies import Json
 
 
-def visitors_snippets(place: Place, previews: Sequence[str]) -> str:
+def visitors_snippets(place: Place, config: Json, previews: Sequence[str]) -> str:
     """Who is let in, and to which release: decided for each request by files on this host, so nothing is reloaded.
 
     A deployment id is what Next.js gives its pages and puts into what they ask for: `?dpl=`, `x-deployment-id`, and a
@@ -28,7 +30,7 @@ def visitors_snippets(place: Place, previews: Sequence[str]) -> str:
     return f"""\
 ({place.name}-visitors) {{
 	route {{
-{stray if previews else ""}\
+{stray if previews else ""}{who_asks(config)}\
 		vars live {{file.{place.current}/.deployd/id}}
 		vars rel {{vars.live}}
 
@@ -128,7 +130,7 @@ def visitors_snippets(place: Place, previews: Sequence[str]) -> str:
 		@asked path /.deployd/health
 		@stranger not file {{
 			root {place.maintenance}/allow
-			try_files /{{client_ip}}
+			try_files /{visitor(config)}
 		}}
 		handle @asked {{
 			header Cache-Control no-store

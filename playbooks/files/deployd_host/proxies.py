@@ -1,0 +1,95 @@
+"""An app's trusted proxies come in, the lines of its site that tell what is believed of a request go out.
+
+What a visitor says of himself is never believed. Where a load balancer stands before the host, it is the one that is
+connected, and it says who asked it, and whether by https: the last address of `X-Forwarded-For`, which is its own
+word, and `X-Forwarded-Proto`. The name that was asked for is `Host`, whoever sends it.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deployd_host.replies import Json
+
+# Headers by which a server behind a proxy is told things. A visitor's own are dropped; the web server sets its own.
+UNTRUSTED_HEADERS = (
+    "Forwarded",
+    "X-Forwarded-*",
+    "X-Real-Ip",
+    "X-Original-*",
+    "X-Rewrite-Url",
+    "X-Deployd-*",
+    # Next.js's, between its own parts; `x-middleware-prefetch` is the browser's
+    "X-Middleware-Subrequest*",
+    "X-Middleware-Invoke",
+    "X-Middleware-Next",
+    "X-Middleware-Override-Headers",
+    "X-Middleware-Redirect",
+    "X-Middleware-Request-*",
+    "X-Middleware-Rewrite",
+    "X-Middleware-Set-Cookie",
+    "X-Middleware-Skip",
+    "X-Invoke-*",
+    "X-Matched-Path",
+    "X-Now-Route-Matches",
+    "Next-Resume",
+)
+_DROPPED = "".join(f"\t\t\trequest_header -{name}\n" for name in UNTRUSTED_HEADERS)
+
+
+def visitor(config: Json) -> str:
+    """The placeholder of the visitor's address."""
+    return "{vars.visitor}" if config.get("proxies") else "{client_ip}"
+
+
+def who_asks(config: Json) -> str:
+    """What finds the visitor's address; nothing where no proxy is trusted."""
+    proxies: Sequence[str] = config.get("proxies") or ()
+    if not proxies:
+        return ""
+    return f"""\
+		vars visitor {{client_ip}}
+		@proxied {{
+			remote_ip {" ".join(proxies)}
+			vars_regexp seen {{http.request.header.X-Forwarded-For}} `^(?:.*,)?\\s*([0-9A-Fa-f:.]+)\\s*$`
+		}}
+		vars @proxied visitor {{re.seen.1}}
+"""
+
+
+def untrusted_headers(config: Json) -> str:
+    """What drops the headers that only a proxy may send, and keeps a trusted one's."""
+    proxies: Sequence[str] = config.get("proxies") or ()
+    if not proxies:
+        return _DROPPED
+    trusted = " ".join(proxies)
+    return f"""\
+			route {{
+				@for {{
+					remote_ip {trusted}
+					header X-Forwarded-For *
+				}}
+				@proto {{
+					remote_ip {trusted}
+					header_regexp X-Forwarded-Proto ^https?$
+				}}
+				vars for ""
+				vars proto ""
+				vars @for for {{http.request.header.X-Forwarded-For}}
+				vars @proto proto {{http.request.header.X-Forwarded-Proto}}
+{_DROPPED}\
+				@told_for not vars {{vars.for}} ""
+				@told_proto not vars {{vars.proto}} ""
+				request_header @told_for X-Forwarded-For {{vars.for}}
+				request_header @told_proto X-Forwarded-Proto {{vars.proto}}
+			}}
+"""
+
+
+def passed_on(config: Json) -> str:
+    """What the app is told of the visitor."""
+    proxies: Sequence[str] = config.get("proxies") or ()
+    trusted = f"\t\t\t\ttrusted_proxies {' '.join(proxies)}\n" if proxies else ""
+    return f"{trusted}\t\t\t\theader_up X-Real-Ip {visitor(config) if proxies else '{remote_host}'}\n"
