@@ -57,9 +57,9 @@ def bare(world: World) -> Iterator[None]:
     """The live release's server by itself, on a port of its own, as `node server.js` starts it."""
     current = f"/srv/deployd/apps/{world.name}/production/current"
     start = (
-        f"cd {current}/ && systemd-run --quiet --unit bench-node --setenv=PORT={PORT} --setenv=HOSTNAME=0.0.0.0 "
+        f"cd {current}/ && systemd-run --quiet --collect --unit bench-node --setenv=PORT={PORT} --setenv=HOSTNAME=0.0.0.0 "
         f"--setenv=NODE_ENV=production --working-directory=$(readlink -f .) $(readlink -f .deployd/node) server.js; "
-        f"for n in $(seq 100); do ss -tln | grep -q :{PORT} && break; sleep 0.1; done"
+        f"for n in $(seq 300); do ss -tln | grep -q :{PORT} && break; sleep 0.1; done"
     )
     lab.run(*host_of(world), ["sh", "-c", start])
     try:
