@@ -133,6 +133,11 @@ KNOWN = (
         "take `output: 'export'` out of next.config, and deployd runs the app as a server; or take that feature out",
     ),
     _way(
+        r"Cannot\ find\ (?:package|module)\ '(?![./])|ERR_MODULE_NOT_FOUND",
+        "something imports a package that package.json does not have (it may lie on your machine by chance): add it, "
+        "and commit the lock file too",
+    ),
+    _way(
         r"Failed\ to\ load\ next\.config | next\.config\.(?:[mc]?[jt]s|compiled\.js)[:'\")]",
         "next.config throws: mend it; a variable that it reads comes from `deployd env set --build`",
     ),

@@ -10,7 +10,7 @@ from deployd.stages.trace.traces import SERVER_TRACE
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from pathlib import Path
 
     from deployd.domain.options import Trace
@@ -43,11 +43,13 @@ def chain(
     )
     if output is not None and of_next:
         app = nextapp.read(output, root=options.root if options else None)
-        return _through_next(app, path, tools=tools, cancel=cancel)
+        return _through_next(app, path, travels={file.path for file in files.files}, tools=tools, cancel=cancel)
     return (path,)
 
 
-def _through_next(app: NextApp, path: str, *, tools: Path, cancel: threading.Event | None) -> tuple[str, ...]:
+def _through_next(
+    app: NextApp, path: str, *, travels: Container[str], tools: Path, cancel: threading.Event | None
+) -> tuple[str, ...]:
     needed = assembled.needs(app)
     names = needed.by.get(path)
     if not names:
@@ -66,7 +68,16 @@ def _through_next(app: NextApp, path: str, *, tools: Path, cancel: threading.Eve
         return (start, path)
     wish = analysis.Wish(entries=there, base=app.root, process_cwd=app.app_dir)
     found = analysis.run(wish, tools=tools, cancel=cancel)
-    return (start, *_shortest(path, found.parents, stop=there))
+    return (start, *_travelling(path, found.parents, travels=travels, stop=there))
+
+
+def _travelling(
+    path: str, parents: Mapping[str, Sequence[str]], *, travels: Container[str], stop: Sequence[str]
+) -> tuple[str, ...]:
+    """The shortest way through files that travel: Next.js's code names its development server, too."""
+    inner = {one: [parent for parent in above if parent in travels] for one, above in parents.items()}
+    way = _shortest(path, inner, stop=stop)
+    return way if way[0] in stop else _shortest(path, parents, stop=stop)
 
 
 def _shortest(path: str, parents: Mapping[str, Sequence[str]], *, stop: Sequence[str] = ()) -> tuple[str, ...]:

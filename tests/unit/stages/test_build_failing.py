@@ -76,6 +76,7 @@ BUILDS = {
     "renderable statically": "take `output: 'export'` out",
     'Server Actions are not supported with static export.\nSee `{ output: "export" }`': "take `output: 'export'` out",
     "\u2a2f Failed to load next.config.js, see more info here": "next.config throws",
+    "\u2a2f Failed to load next.config.mjs\nError: Cannot find package '@acme/x' imported from /x": "package.json does not have",
     "Error: no API\n    at Object.<anonymous> (/x/next.config.js:1:7)": "next.config throws",
     "TypeError: fetch failed\n  [cause]: Error: connect ECONNREFUSED 127.0.0.1:3001": "could not be reached",
 }  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deployd.errors import PackageError
-from deployd.stages.trace import tree
+from deployd.stages.trace import tree, why
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,3 +98,20 @@ def test_what_is_no_file_is_refused_by_name(tmp_path: Path, kind: str, monkeypat
     with pytest.raises(PackageError, match="'out/odd' is neither") as caught:
         walked(tmp_path)
     assert caught.value.code == "file-kind-refused"
+
+
+def test_the_way_to_a_file_leads_through_what_travels() -> None:
+    parents = {
+        "react.js": ("dev.js", "render.js"),
+        "dev.js": ("next.js",),
+        "render.js": ("base.js",),
+        "base.js": ("next.js",),
+    }
+    travels = {"react.js", "render.js", "base.js", "next.js"}
+    way = why._travelling("react.js", parents, travels=travels, stop=("next.js",))
+    assert way == ("next.js", "base.js", "render.js", "react.js")
+    assert why._travelling("react.js", parents, travels={"react.js"}, stop=("next.js",)) == (
+        "next.js",
+        "dev.js",
+        "react.js",
+    )
