@@ -237,6 +237,8 @@ def images(v: Visitor) -> None:
         drawn = re.search(r'property="og:image" content="http://shop.test([^"]+)"', home)
         for path in ([drawn[1].replace("&amp;", "&")] if drawn else []) + [v.url("/card")]:
             card = v.ask(path)
+            if v.cell.slash and card.status == 308:  # 13 redirects its own images to a path with a slash
+                card = v.ask(card.header("location"))
             assert (card.status, card.body[:4]) == (200, b"\x89PNG"), (path, card.status)
         assert drawn, home[:800]
 
