@@ -223,6 +223,7 @@ def test_a_wire_that_is_cut_is_noticed_and_made_anew(fleet: Fleet, pool: Pool) -
     name = pool.names[0]
     helper = pool.helper(name)
     lease = helper.hold(APP, ENVIRONMENT, owner="me", rollout="r-1")
+    helper.status(APP, ENVIRONMENT)  # over a served call, which the next one uses again
     lab.cut(fleet.lab, name)
     started = time.monotonic()
     with pytest.raises(UnreachableError) as caught:
