@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deployd import logs, notify
-from deployd.daemon import previews
-from deployd.daemon.api import showing
+from deployd.daemon import links, previews
 from deployd.daemon.background import Background, GiveUpError
 from deployd.daemon.forges import calls, commenting, speaking
 from deployd.daemon.forges.calls import Standing
@@ -100,7 +99,7 @@ class Announcer:
         moment = _moment(about["kind"], outcome)
         if moment is None or fields.get("resumed"):
             return
-        note = _note(about, moment, outcome, fields, link=showing.address(daemon, rollout.id))
+        note = _note(about, moment, outcome, fields, link=links.page(daemon, rollout.id))
         for target in daemon.store.secrets.all("notify"):
             wanted = target.extra.get("events") or notify.MOMENTS
             if target.app not in {"", about["app"]} or moment not in wanted:
@@ -129,7 +128,7 @@ class Announcer:
             state="running" if outcome == "running" else _STATES[outcome],
             text=_text(ask, environment, outcome, fields),
             url=_seen_at(daemon, queued, fields),
-            log_url=showing.address(daemon, queued.id),
+            log_url=links.page(daemon, queued.id),
         )
         what = f"{forge}: {standing.commit[:10]} {outcome}"
         key = f"{forge} {standing.repository} {standing.commit} {standing.app} {standing.environment}"

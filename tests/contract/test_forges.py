@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from deployd.daemon import previews, wiring
+from deployd.daemon import links, previews, wiring
 from deployd.daemon.announcing import Announcer
-from deployd.daemon.api import showing
 from deployd.daemon.hub import Told
 from deployd.domain.ask import Ask
 from deployd.domain.ids import AppName, EnvironmentName, RolloutId
@@ -93,7 +92,7 @@ def said(forge: FakeForge) -> list[tuple[str, str, Any]]:
 def test_github_gets_a_status_and_a_deployment(daemon, announcer, forge):
     token(daemon, "github", forge)
     rollout = ask(daemon, "github")
-    log = showing.address(daemon, rollout)
+    log = links.page(daemon, rollout)
     assert log is not None
     assert log.startswith(f"https://deployd.example/rollouts/{rollout}?key=")
     tell(announcer, rollout, "started", "live")
@@ -308,7 +307,7 @@ def test_people_are_told_by_what_they_asked_for(daemon, announcer, forge):
     (request,) = forge.requests
     assert request.body["title"] == f"shop production: {RELEASE} is live"
     assert request.body["type"] == "success"
-    assert str(showing.address(daemon, rollout)) in request.body["message"]
+    assert str(links.page(daemon, rollout)) in request.body["message"]
 
 
 def test_a_service_that_is_gone_fails_nothing(daemon, announcer, caplog):

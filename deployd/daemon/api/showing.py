@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import HTMLResponse
 
+from deployd.daemon import links
 from deployd.daemon.api.auth import daemon_of, public
 from deployd.daemon.api.shapes import Rollout
 from deployd.daemon.wiring import Daemon
@@ -41,12 +42,6 @@ _AGAIN = 5  # seconds between two looks of a page that is open
 _SHORT = 10  # characters of a commit
 
 
-def address(daemon: Daemon, rollout: str) -> str | None:
-    """The page's address with its key; None as long as the daemon does not know its own address."""
-    base = daemon.settings.get("public_url")
-    return f"{str(base).rstrip('/')}/rollouts/{rollout}?key={_key(daemon, rollout)}" if base else None
-
-
 @router.get(
     "/rollouts/{rollout}",
     dependencies=[Depends(public)],
@@ -57,16 +52,14 @@ def page(
     rollout: Rollout, daemon: Annotated[Daemon, Depends(daemon_of)], key: Annotated[str, Query(max_length=100)] = ""
 ) -> HTMLResponse:
     """How a rollout goes or went, for people who follow a link."""
-    known = hmac.compare_digest(key.encode("utf-8", "surrogateescape"), _key(daemon, rollout).encode())
+    known = hmac.compare_digest(
+        key.encode("utf-8", "surrogateescape"), links.key(daemon.store.keyring, rollout).encode()
+    )
     record = daemon.store.rollouts.find(RolloutId(rollout)) if known else None
     ask = daemon.store.queue.find(RolloutId(rollout)) if known else None
     if record is None and ask is None:
         raise NotFoundError("there is no such page", code="rollout-unknown", fix="take the link as it was given")
     return HTMLResponse(_page(daemon, RolloutId(rollout), record, ask), headers=_HEADERS)
-
-
-def _key(daemon: Daemon, rollout: str) -> str:
-    return daemon.store.keyring.sign(f"page|{rollout}")
 
 
 def _page(daemon: Daemon, rollout: RolloutId, record: RolloutRecord | None, ask: QueuedAsk | None) -> str:

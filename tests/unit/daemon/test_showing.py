@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployd.daemon.api import showing
+from deployd.daemon import links
 from deployd.daemon.forges import calls
 from deployd.daemon.forges.calls import Standing
 from deployd.domain.ask import Ask
@@ -29,7 +29,7 @@ def seen(frame, rollout, **query):
 
 
 def test_the_link_shows_how_it_goes_without_a_token_and_is_looked_at_again_while_it_runs(frame, asked):
-    address = showing.address(frame.daemon, asked)
+    address = links.page(frame.daemon, asked)
     assert address is not None
     assert address.startswith(f"https://deployd.example/rollouts/{asked}?key=")
     answer = frame.client.get(address.removeprefix("https://deployd.example"))
@@ -46,7 +46,7 @@ def test_the_link_shows_how_it_goes_without_a_token_and_is_looked_at_again_while
 
 def test_nobody_guesses_a_link_and_no_other_link_opens_it(frame, asked):
     other = frame.daemon.ask(Ask(kind="rollback", cause="person", who="ada", **PLACE))[0]
-    address = showing.address(frame.daemon, other)
+    address = links.page(frame.daemon, other)
     assert address is not None
     _, _, key = address.partition("?key=")
     answers = [seen(frame, asked), seen(frame, asked, key=""), seen(frame, asked, key=key), seen(frame, asked, key="ä")]
@@ -66,7 +66,7 @@ def test_what_only_operators_may_know_is_not_on_it(frame, asked):
     )
     error = HostError("web-secret said hunter2", code="build-failed", host="web-secret", fix="look", details="hunter2")
     store.rollouts.finish(asked, state="failed", outcome="failed", result={}, error=values.error_to_json(error))
-    address = showing.address(frame.daemon, asked)
+    address = links.page(frame.daemon, asked)
     assert address is not None
     text = frame.client.get(address.removeprefix("https://deployd.example")).text
     for part in ("failed", "build-failed", "1.2 s"):
@@ -76,7 +76,7 @@ def test_what_only_operators_may_know_is_not_on_it(frame, asked):
 
 
 def test_without_an_address_of_its_own_the_daemon_makes_no_link(frame):
-    assert showing.address(frame.daemon, "r-20261121-101530-k2x7ab") is None
+    assert links.page(frame.daemon, "r-20261121-101530-k2x7ab") is None
 
 
 @pytest.mark.parametrize(
