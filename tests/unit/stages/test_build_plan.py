@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,12 @@ def test_where_the_node_version_is_said(
 ) -> None:
     root = app(tmp_path, NEXT | package, **{"package-lock.json": "", **files})
     assert planned(root, node=option).node == version
+
+
+def test_a_recipe_is_of_one_shim() -> None:
+    """Builds of before are used again: whoever changes what is packed into each of them raises the recipe, and this."""
+    from deployd.stages.build import planning
+    from deployd.stages.package import artifacts
+
+    packed = hashlib.sha256(artifacts.shim()).hexdigest()
+    assert (planning.RECIPE, packed) == (7, "a11f60cc1d1335311eafe48ada0649a9a99185d52828bccdb0c5de1dfc6360b5")
