@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deployd import paths
 from deployd.lab import cgroups, names
+from deployd.lab.records import LabRecord
 
 
 def of(name: str, number: int | None = None) -> list[str]:
@@ -21,12 +22,18 @@ def of(name: str, number: int | None = None) -> list[str]:
     found += [f"loop {path}" for path in Path("/sys/block").glob("loop*/loop/backing_file") if folder in _text(path)]
     lab = paths.cache_dir() / "lab"
     found += [str(path) for path in (lab / "labs" / name, lab / "locks" / f"lab-{name}") if path.exists()]
-    if number is None:
-        number = names.choose_number(name, set())
-    bridge = names.bridge(number)
-    found += [str(link) for link in Path("/sys/class/net").glob("*") if link.name == bridge]
-    found += [str(link) for link in Path("/sys/class/net").glob(f"{bridge}-*")]
-    return found
+    return found + _links(name, names.choose_number(name, set()) if number is None else number)
+
+
+def _links(name: str, number: int) -> list[str]:
+    """The links of a number; none when another lab has it meanwhile, as its record says."""
+    net, bridge = Path("/sys/class/net"), names.bridge(number)
+    found = [net / bridge, *net.glob(f"{bridge}-*")]
+    records = (paths.cache_dir() / "lab" / "labs").glob("*/lab.json")
+    others = [LabRecord.load(text) for path in records if (text := _text(path))]
+    if any(other.number == number and other.name != name for other in others):
+        return []
+    return [str(link) for link in found if link.exists()]
 
 
 def _is_dead(process: Path) -> bool:
