@@ -100,17 +100,7 @@ def built(wish: Wish, *, report: Report, cancel: threading.Event) -> BuildOutput
     try:
         with stage("source", report):
             tree = source.checkout(wish.source, mirrors=wish.mirrors, into=fresh, report=report, cancel=cancel)
-        clear = {name: secret.reveal() for name, secret in wish.variables.items()}
-        plan = build.plan(
-            tree,
-            wish.options.build,
-            app=wish.app,
-            environment=wish.environment,
-            variables=clear,
-            trace_root=wish.options.trace.root,
-            before=wish.options.waves.before,
-            asset_prefix=wish.options.assets.url,
-        )
+        plan = build.plan_for(tree, wish.options, app=wish.app, environment=wish.environment, variables=wish.variables)
         kept = _kept(wish)
         if kept and wish.use_cache and kept.plan.build_id == plan.build_id:
             report(Event.BUILD_REUSED, build_id=plan.build_id)

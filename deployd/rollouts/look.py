@@ -47,17 +47,7 @@ def _source_facts(paths: StatePaths, store: Store, wish: ReleaseWish) -> dict[st
     with tempfile.TemporaryDirectory(prefix="deployd-plan-") as folder:
         tree = source.checkout(wish.source, mirrors=paths.mirrors, into=Path(folder) / "tree")
         variables = store.variables.reveal(wish.app, wish.environment, build=True)
-        clear = {name: secret.reveal() for name, secret in variables.items()}
-        planned = build.plan(
-            tree,
-            wish.options.build,
-            app=wish.app,
-            environment=wish.environment,
-            variables=clear,
-            trace_root=wish.options.trace.root,
-            before=wish.options.waves.before,
-            asset_prefix=wish.options.assets.url,
-        )
+        planned = build.plan_for(tree, wish.options, app=wish.app, environment=wish.environment, variables=variables)
     again = store.releases.built(wish.app, wish.environment, planned.build_id) if wish.use_cache else None
     if again:
         try:

@@ -38,18 +38,13 @@ def build(rollout: Rollout, checked_out: Json, fleet_kind: Json) -> Json:
     rollout.pool.begin_shipping()
     tree = checkout.here(rollout, checked_out)
     variables = _build_variables(rollout)
-    clear = {name: secret.reveal() for name, secret in variables.items()}
-    options = rollout.options.build
-    plan = build_stage.plan(
+    plan = build_stage.plan_for(
         tree,
-        options,
+        rollout.options,
         app=rollout.app,
         environment=rollout.environment,
-        variables=clear,
-        trace_root=rollout.options.trace.root,
+        variables=variables,
         cpu=fleet_kind["cpu"],
-        before=rollout.options.waves.before,
-        asset_prefix=rollout.options.assets.url,
     )
     rollout.report(
         Event.BUILD_PLANNED,
@@ -75,7 +70,7 @@ def build(rollout: Rollout, checked_out: Json, fleet_kind: Json) -> Json:
     output = build_stage.build(
         tree,
         plan,
-        options=options,
+        options=rollout.options.build,
         caches=rollout.paths.caches / rollout.app,
         log=rollout.paths.logs / f"{rollout.id}.log",
         variables=variables,

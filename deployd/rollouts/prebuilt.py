@@ -33,16 +33,7 @@ class Taken:
 def take(rollout: Rollout, folder: str) -> Taken:
     """Trace and package the folder as it lies there; raises SourceError, BuildError, PackageError."""
     tree = source_stage.in_place(Path(folder))
-    plan = build_stage.plan(
-        tree,
-        rollout.options.build,
-        app=rollout.app,
-        environment=rollout.environment,
-        variables={},
-        trace_root=rollout.options.trace.root,
-        before=rollout.options.waves.before,
-        asset_prefix=rollout.options.assets.url,
-    )
+    plan = build_stage.plan_for(tree, rollout.options, app=rollout.app, environment=rollout.environment, variables={})
     rollout.report(
         Event.BUILD_PLANNED,
         framework=plan.framework,

@@ -56,7 +56,7 @@ class Stages:
         shutil.rmtree(folder, ignore_errors=True)
 
     @staticmethod
-    def plan(tree, _options, **_):
+    def plan_for(tree, _options, **_):
         return BuildPlan(
             framework="nextjs", framework_version="16", manager="npm", manager_version="10", install=("npm", "ci"),
             command=("npm", "run", "build"), node="22.22.3", lockfile="package-lock.json", lockfile_sha256="0",

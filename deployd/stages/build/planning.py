@@ -25,10 +25,34 @@ from deployd.stages.build import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deployd.domain.options import Build
+    from deployd.domain.options import Build, Options
+    from deployd.domain.secret import Secret
 
 # Raised when deployd itself builds, traces or packages differently, so that no old artifact is taken for a new one.
 RECIPE = 7
+
+
+def plan_for(
+    source: SourceTree,
+    options: Options,
+    *,
+    app: str,
+    environment: str,
+    variables: Mapping[str, Secret],
+    cpu: str = "",
+) -> BuildPlan:
+    """Plan an app's build; of all its options those that a build depends on. Raises BuildError."""
+    return plan(
+        source,
+        options.build,
+        app=app,
+        environment=environment,
+        variables={name: secret.reveal() for name, secret in variables.items()},
+        trace_root=options.trace.root,
+        cpu=cpu,
+        before=options.waves.before,
+        asset_prefix=options.assets.url,
+    )
 
 
 def plan(

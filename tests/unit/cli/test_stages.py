@@ -22,8 +22,8 @@ def stages(monkeypatch, app, tmp_path):
     seen = SimpleNamespace(builds=[], variables={}, kept=0, fail=None)
     (app / "server.js").write_text("1\n")
 
-    def plan(source, _options, *, variables, **_others):
-        seen.variables = dict(variables)
+    def plan_for(source, _options, *, variables, **_others):
+        seen.variables = {name: secret.reveal() for name, secret in variables.items()}
         return BuildPlan(
             framework="nextjs",
             framework_version="16",
@@ -54,7 +54,7 @@ def stages(monkeypatch, app, tmp_path):
     def keep_install(_output, **_others):
         seen.kept += 1
 
-    monkeypatch.setattr(build_stage, "plan", plan)
+    monkeypatch.setattr(build_stage, "plan_for", plan_for)
     monkeypatch.setattr(build_stage, "build", build)
     monkeypatch.setattr(build_stage, "keep_install", keep_install)
     monkeypatch.setattr(trace_stage, "trace", trace)
