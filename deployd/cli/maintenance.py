@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 maintenance = Noun("maintenance", "Turn visitors away for a time, but for some")
 _MOST = 2_000_000
+_SIX, _SMALLEST = 6, 64
 
 
 @maintenance.verb("on", example="deployd maintenance on --allow 203.0.113.7 --page maintenance.html")
@@ -25,7 +26,7 @@ def on(
     *,
     allow: Annotated[
         list[str] | None,
-        typer.Option("--allow", metavar="ADDRESS", help="An IP address that is let in; repeatable."),
+        typer.Option("--allow", metavar="ADDRESS", help="An IP address or a network that is let in; repeatable."),
     ] = None,
     page: Annotated[
         Path | None, typer.Option("--page", metavar="FILE", help="The HTML page that the others get, in one file.")
@@ -58,13 +59,23 @@ def off(cli: Cli) -> None:
 
 
 def _address(text: str) -> str:
+    address, slash, bits = text.partition("/")
     try:
-        found = ipaddress.ip_address(text.partition("%")[0])
-        return str(getattr(found, "ipv4_mapped", None) or found)  # the web server knows such a visitor by IPv4
+        found = ipaddress.ip_address(address.partition("%")[0])
+        plain = getattr(found, "ipv4_mapped", None) or found  # the web server knows such a visitor by IPv4
+        network = ipaddress.ip_network(f"{plain}/{bits}" if slash else str(plain), strict=False)
     except ValueError as error:
         raise UsageError(
-            f"{text!r} is not an IP address", code="usage", fix="name single addresses: --allow 203.0.113.7"
+            f"{text!r} is neither an IP address nor a network",
+            code="usage",
+            fix="for example: --allow 203.0.113.7, --allow 203.0.113.0/24 or --allow 2001:db8:1::/48",
         ) from error
+    if network.version == _SIX and _SMALLEST < network.prefixlen < network.max_prefixlen:
+        raise UsageError(
+            f"{network} is a part of somebody's /{_SMALLEST}", code="usage",
+            fix=f"name single addresses, or all of it: --allow {network.supernet(new_prefix=_SMALLEST)}",
+        )  # fmt: skip
+    return str(network.network_address if network.num_addresses == 1 else network)
 
 
 def _page(path: Path) -> str:

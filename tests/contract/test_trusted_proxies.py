@@ -42,6 +42,29 @@ def test_a_trusted_proxy_is_believed_about_address_and_https(host: FakeHost, web
     assert not {"forwarded", "x-forwarded-port", "x-forwarded-prefix", "x-middleware-subrequest"} & set(headers)
 
 
+CDN = ("127.0.0.1/32", "173.245.48.0/20", "2400:cb00::/32")
+CHAINS = {
+    "198.51.100.7, 173.245.50.9": "198.51.100.7",
+    "6.6.6.6, 198.51.100.7,173.245.50.9 , 173.245.63.1": "198.51.100.7",
+    "6.6.6.6, 2001:db8::7, 2400:cb00:1::5": "2001:db8::7",
+    "6.6.6.6, 198.51.100.7:51234, 173.245.50.9:80": "198.51.100.7",
+    "[2001:db8::7]:51234, 173.245.50.9": "2001:db8::7",
+    "6.6.6.6, 173.245.64.1": "173.245.64.1",  # that is no proxy: he says the rest himself
+    "6.6.6.6, 2400:cb01::1": "2400:cb01::1",
+    "198.51.100.7, unknown, 173.245.50.9": "173.245.50.9",
+}
+
+
+@pytest.mark.parametrize(("told", "visitor"), CHAINS.items())
+def test_behind_a_cdn_and_a_load_balancer_the_visitor_is_who_asked_the_first(
+    host: FakeHost, web: RealWeb, told: str, visitor: str
+) -> None:
+    behind(host, web, *CDN)
+    assert seen(web, X_Forwarded_For=told)["x-real-ip"] == visitor
+    maintenance(host, allow=["198.51.100.0/24", "2001:db8::/48"])
+    assert web.ask("/page", X_Forwarded_For=told).status == (200 if visitor in {"198.51.100.7", "2001:db8::7"} else 503)
+
+
 @pytest.mark.parametrize("told", ["", "unknown", "../../etc/passwd", "1.2.3.4/../..", "a b", "198.51.100.7,"])
 def test_what_is_no_address_is_the_proxys_own(host: FakeHost, web: RealWeb, told: str) -> None:
     headers = seen(behind(host, web, "127.0.0.1"), X_Forwarded_For=told, X_Forwarded_Proto="javascript")

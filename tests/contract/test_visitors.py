@@ -218,8 +218,21 @@ def test_only_named_addresses_come_in_during_maintenance(host: FakeHost, two: Re
     assert two.ask("/.deployd/health").status == 503
     maintenance(host)
     assert two.ask("/").status == 503
-    for wrong in ("../../x", "10.0.0.0/8", "", "fe80::1%eth0", "1.2.3", 7):
+    for wrong in ("../../x", "10.0.0.0/33", "", "fe80::1%eth0", "1.2.3", "2001:db8::/70", "2000::/3", 7):
         host.refused("maintenance", "shop", "production", doc={"on": True, "allow": [wrong]}, code="bad-request")
+
+
+def test_whole_networks_come_in_during_maintenance(host: FakeHost, two: RealWeb) -> None:
+    """Of 127.0.0.1 these are, or are not; IPv6 and its ways to be written: with who asks through a trusted proxy."""
+    for network, status in (
+        ("127.0.0.0/8", 200), ("127.0.0.1/30", 200), ("127.0.0.0/31", 200), ("126.0.0.0/7", 200), ("0.0.0.0/0", 200),
+        ("127.0.0.128/25", 503), ("127.1.0.0/16", 503), ("10.0.0.0/8", 503), ("2001:db8::/32", 503),
+    ):  # fmt: skip
+        maintenance(host, allow=["192.0.2.7", network])
+        assert two.ask("/").status == status, network
+    maintenance(host, allow=["127.0.0.1/16", "192.0.2.7"])
+    allowed = host.ok("status", "shop", "production")["maintenance"]["allow"]
+    assert allowed == ["127.0.0.0/16", "192.0.2.7"]
 
 
 def test_a_release_goes_live_during_maintenance(host: FakeHost, two: RealWeb) -> None:

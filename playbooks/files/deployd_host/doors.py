@@ -14,6 +14,8 @@ from deployd_host.words import checked, matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from deployd_host.calls import Call
     from deployd_host.places import Place
     from deployd_host.replies import Json
@@ -25,9 +27,10 @@ def maintenance_of(place: Place) -> Json | None:
         since = os.stat(place.maintenance + "/on").st_mtime
     except OSError:
         return None
+    said = read_bytes(place.maintenance + "/allowed")
     return {
         "since": since,
-        "allow": names_in(place.maintenance + "/allow"),
+        "allow": names_in(place.maintenance + "/allow") if said is None else said.decode().split(),
         "page": os.path.exists(place.maintenance + "/page.html"),
     }
 
@@ -66,7 +69,8 @@ def verb_maintenance(call: Call) -> Json:
         raise bad_request("'on', 'allow' or 'page' is not valid")
     if len(allow) > MAX_ALLOWED or len(page or "") > MAX_PAGE:
         raise bad_request(f"at most {MAX_ALLOWED} addresses, and a page of at most {MAX_PAGE} bytes")
-    names = {_plain_address(one) for one in allow}
+    allowed = sorted({_plain_network(one) for one in allow})
+    names = set(_names_of(allowed))
     place.config()
     folder = place.maintenance
     with place.locked("state"):
@@ -83,6 +87,7 @@ def verb_maintenance(call: Call) -> Json:
             write_file(f"{folder}/allow/{name}", "")
         for name in set(names_in(folder + "/allow")) - names:
             remove_tree(f"{folder}/allow/{name}")
+        write_file(folder + "/allowed", "\n".join(allowed))
         if page is None:
             remove_tree(folder + "/page.html")
         else:
@@ -136,11 +141,22 @@ def verb_canary(call: Call) -> Json:
     return {"canary": canary_of(place), "was": before}
 
 
-def _plain_address(text: object) -> str:
-    """An IP address as the web server writes it."""
+def _plain_network(text: object) -> str:
+    """An IP address or a network, as the web server writes it."""
     import ipaddress
 
     try:
-        return str(ipaddress.ip_address(text if isinstance(text, str) and "%" not in text else ""))
+        found = ipaddress.ip_network(text if isinstance(text, str) and "%" not in text else "", strict=False)
     except ValueError as error:
-        raise bad_request(f"{text!r} is not an IP address") from error
+        raise bad_request(f"{text!r} is no IP address and no network") from error
+    return str(found.network_address if found.num_addresses == 1 else found)
+
+
+def _names_of(networks: Sequence[str]) -> list[str]:
+    """The names of the files that let these in."""
+    from deployd_host.networks import names_of
+
+    try:
+        return names_of(networks)
+    except ValueError as error:
+        raise bad_request(str(error)) from error

@@ -1,11 +1,14 @@
 """An app's trusted proxies come in, the lines of its site that tell what is believed of a request go out.
 
 What a visitor says of himself is never believed. Where a load balancer stands before the host, it is the one that is
-connected, and it says who asked it, and whether by https: the last address of `X-Forwarded-For`, which is its own
-word, and `X-Forwarded-Proto`. The name that was asked for is `Host`, whoever sends it.
+connected, and it says who asked it, and whether by https: in `X-Forwarded-For` and `X-Forwarded-Proto`. Before it there
+may be a CDN: each adds whom it was asked by at the end, so the visitor is the last address that is no trusted proxy's;
+what stands before that is his own word. The name that was asked for is `Host`, whoever sends it.
 """
 
 from __future__ import annotations
+
+from deployd_host.networks import ADDRESS, pattern_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,13 +52,14 @@ def who_asks(config: Json) -> str:
     proxies: Sequence[str] = config.get("proxies") or ()
     if not proxies:
         return ""
+    seen = rf"{ADDRESS}\s*(?:,\s*{pattern_of(proxies)}\s*)*"
     return f"""\
 		vars visitor {{client_ip}}
 		@proxied {{
 			remote_ip {" ".join(proxies)}
-			vars_regexp seen {{http.request.header.X-Forwarded-For}} `^(?:.*,)?\\s*([0-9A-Fa-f:.]+)\\s*$`
+			vars_regexp seen {{http.request.header.X-Forwarded-For}} `^(?:|.*?,)\\s*{seen}$`
 		}}
-		vars @proxied visitor {{re.seen.1}}
+		vars @proxied visitor {{re.seen.1}}{{re.seen.2}}{{re.seen.3}}
 """
 
 

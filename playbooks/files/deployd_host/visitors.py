@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployd_host.networks import nearby
 from deployd_host.paths import MAINTENANCE_RETRY
 from deployd_host.proxies import visitor, who_asks
 
@@ -128,9 +129,10 @@ def visitors_snippets(place: Place, config: Json, previews: Sequence[str]) -> st
 	}}
 	route @maintenance {{
 		@asked path /.deployd/health
+{nearby(visitor(config))}\
 		@stranger not file {{
 			root {place.maintenance}/allow
-			try_files /{visitor(config)}
+			try_files /{visitor(config)} /{{vars.net1}} /{{vars.net2}} /{{vars.net3}} /{{vars.net4}}
 		}}
 		handle @asked {{
 			header Cache-Control no-store

@@ -51,9 +51,18 @@ def test_maintenance_on_and_off(deployd, app, doors, tmp_path):
     assert "is not in maintenance" in deployd("maintenance", "off").out
 
 
+def test_whole_networks_are_let_in(deployd, app, doors):
+    given = ["10.1.2.3/8", "2001:DB8:1::/48", "::ffff:198.51.100.9", "203.0.113.7/32"]
+    assert deployd("maintenance", "on", *[word for one in given for word in ("--allow", one)]).exit == 0
+    assert doors.asked[0]["allow"] == ["10.0.0.0/8", "2001:db8:1::/48", "198.51.100.9", "203.0.113.7"]
+    refused = deployd("maintenance", "on", "--allow", "2001:db8:1::/72")
+    assert refused.exit == 2
+    assert "2001:db8:1::/64" in refused.err
+
+
 @pytest.mark.parametrize(
     "words",
-    [["--allow", "10.0.0.0/8"], ["--allow", "shop.example"], ["--page", "nothing.html"], ["--page", "."]],
+    [["--allow", "10.0.0.0/33"], ["--allow", "shop.example"], ["--page", "nothing.html"], ["--page", "."]],
 )
 def test_what_maintenance_does_not_take(deployd, app, doors, words):
     done = deployd("maintenance", "on", *words)
