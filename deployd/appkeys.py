@@ -271,7 +271,8 @@ ROLLOUT = Section(
             kind=DURATION,
             example='"5m"',
             help="How long visitors' errors and times are compared with those of the release before; when they are "
-            'clearly worse, it goes back by itself. Short at the top of the file: `bake = "5m"`.',
+            "clearly worse, it goes back by itself. With waves the first one is watched before the next goes. "
+            'Short at the top of the file: `bake = "5m"`.',
         ),
     ),
 )

@@ -231,7 +231,10 @@ def _baked(fields: Fields) -> Sentence:
     left = fields.get("seconds_left")
     still = f"{format_duration(float(round(left)))} left" if isinstance(left, int | float) and left else None
     tone = "warn" if fields.get("outcome") == "worse" else "going"
-    return Sentence(about="bake", text=_join(still, _text(fields.get("what"))), tone=tone)
+    hosts = fields.get("hosts")
+    on = f"on {', '.join(map(str, hosts))}" if isinstance(hosts, list) and fields.get("waits") else None
+    where = " ".join(part for part in (still, on) if part) or None
+    return Sentence(about="bake", text=_join(where, _text(fields.get("what"))), tone=tone)
 
 
 def _pruned(fields: Fields) -> Sentence | None:

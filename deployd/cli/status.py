@@ -60,7 +60,6 @@ def _draw(cli: Cli, found: Status) -> None:
         release = " ".join([out.paint(str(found.release), "bold"), *(out.paint(mark, "yellow") for mark in marks)])
     else:
         release = "nothing is live yet"
-    rollout = found.rollout
     out.pairs(
         [
             ("  release", release),
@@ -75,7 +74,7 @@ def _draw(cli: Cli, found: Status) -> None:
             ("  canary", _canary(found)),
             ("  drained", drained_here([(str(host.name), host.drained) for host in found.hosts])),
             ("  certificate", _certificate(found)),
-            ("  rollout", f"{rollout.get('id')} {rollout.get('state')}" if rollout else ""),
+            ("  rollout", _rollout(found)),
         ]
     )
     out.line()
@@ -94,10 +93,30 @@ def _draw(cli: Cli, found: Status) -> None:
     for host in found.hosts:
         if host.error:
             out.warn(f"{host.name}: {host.error.get('what')}; {host.error.get('fix')}")
-    if found.mixed:
+    if found.mixed and (found.rollout or {}).get("alive"):
+        out.next(f"deployd watch {(found.rollout or {})['id']}", "deployd rollback")
+    elif found.mixed:
         out.next("deployd resume", "deployd rollback")
     elif not found.release and all(host.state == "empty" for host in found.hosts):
         out.next("deployd release --plan", "deployd release")
+
+
+def _rollout(found: Status) -> str:
+    """What goes on; of a bake for how long still, and what was seen until now."""
+    one = found.rollout
+    if not one:
+        return ""
+    text = f"{one.get('id')} {one.get('state')}"
+    if one.get("alive") is False:
+        return f"{text}; its process is gone: `deployd resume`"
+    if one.get("state") != "baking":
+        return text
+    if one.get("seconds_left") is not None:
+        text += f", {format_duration(float(round(one['seconds_left']))).replace('.0 s', ' s')} left"
+    watched = [clean(str(name)) for name in one.get("watched") or ()]
+    if watched and one.get("waiting"):
+        text += f" on {', '.join(watched)} before the other hosts get it"
+    return f"{text}; {clean(str(one['what']))}" if one.get("what") else text
 
 
 def _unconfirmed(found: Status) -> str:

@@ -1,7 +1,8 @@
 """A release that is live comes in; after its bake it stays, or an error with numbers goes out, and it is turned back.
 
 Each host's requests are compared with those that the release before answered there, in a window as long. All moments
-are by the host's own clock, so a process that was killed goes on where the clock is.
+are by the host's own clock, so a process that was killed goes on where the clock is. Hosts that are not flipped yet are
+asked too: what the release before suffers there at the same time is no fault of the new one.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ _SETTLES = 1.0  # seconds until a host has written what ended
 _PATIENCE = 60.0  # seconds after the end for which hosts that do not answer are asked again
 
 
-def bake(rollout: Rollout, release: ReleaseId, previous: Previous) -> Json:
-    """Watch the release; raises DeploydError `bake-failed` as soon as visitors are clearly worse off."""
-    watch = _Watch(rollout, release, previous)
+def bake(rollout: Rollout, release: ReleaseId, previous: Previous, others: Previous | None = None) -> Json:
+    """Watch the release on the hosts of `previous`; raises DeploydError `bake-failed` as soon as visitors are clearly
+    worse off. `others` are hosts that have the release before still.
+    """
+    watch = _Watch(rollout, release, previous, others or {})
     while True:
         verdict, left = watch.look()
         rollout.report(
@@ -46,7 +49,10 @@ def bake(rollout: Rollout, release: ReleaseId, previous: Previous) -> Json:
             requests=verdict.requests,
             before=verdict.before,
             seconds_left=round(max(0.0, left), 1),
+            hosts=list(previous),
+            waits=len(others or {}),
         )
+        rollout.recorder.flush()  # who asks for the status is to know it
         if verdict.outcome == "worse":
             if rollout.store.releases.find(release):
                 rollout.store.marks.set(release, Mark.BAD, who="deployd")
@@ -69,6 +75,7 @@ class _Watch:
     rollout: Rollout
     release: ReleaseId
     previous: Previous
+    others: Previous
     flipped: dict[HostName, float] = field(default_factory=dict)
     before: dict[HostName, tuple[Cell, ...]] = field(default_factory=dict)
     told: set[HostName] = field(default_factory=set)
@@ -102,7 +109,11 @@ class _Watch:
         )
         cells = tuple(cell for one in found.values() for cell in one.cells if cell.release == self.release)
         before = tuple(cell for name in found for cell in self.before[name])
-        verdict = supervise.comparing.compare(cells, before, looks=math.ceil(self.seconds / self.pause) + 1)
+        looks = math.ceil(self.seconds / self.pause) + 1
+        verdict = supervise.comparing.compare(cells, before, looks=looks)
+        if verdict.outcome == "worse" and self.others:
+            age = max(one.now - self.flipped[name] for name, one in found.items())
+            verdict = supervise.comparing.excused(verdict, cells, *self._meanwhile(age), looks=looks)
         left = max(
             (self.flipped[name] + self.seconds + _SETTLES - one.now for name, one in found.items()),
             default=self.seconds - (time.monotonic() - self.begun),
@@ -110,6 +121,22 @@ class _Watch:
         if left <= 0 and len(found) < len(self.hosts) and time.monotonic() - self.begun < self.seconds + _PATIENCE:
             left = self.pause
         return verdict, left
+
+    def _meanwhile(self, age: float) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
+        """What the release before answered on the other hosts in the last `age` seconds, and in the hour before."""
+        names = [name for name, release in self.others.items() if release]
+        beside = self._ask(names, since=f"{math.ceil(age)}s")
+        earlier = self._ask(
+            list(beside),
+            since={name: one.since - _EARLIER for name, one in beside.items()},
+            until={name: one.since for name, one in beside.items()},
+        )
+        both = [name for name in beside if name in earlier]
+        now, then = (
+            tuple(cell for name in both for cell in one[name].cells if cell.release == self.others[name])
+            for one in (beside, earlier)
+        )
+        return now, then
 
     def _learn(self) -> None:
         """When each host was flipped, and what it answered before that; a host that has another release is left out."""
@@ -136,8 +163,8 @@ class _Watch:
         self,
         hosts: list[HostName],
         *,
-        since: Mapping[HostName, float],
-        until: Mapping[HostName, float],
+        since: str | Mapping[HostName, float],
+        until: Mapping[HostName, float] | None = None,
         skip_first: bool = False,
     ) -> dict[HostName, HostTraffic]:
         answers = supervise.traffic(

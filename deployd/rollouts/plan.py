@@ -118,6 +118,7 @@ def _preparing(name: HostName, facts: PlanFacts, host: HostFacts, *, before: str
 def _going_live(facts: PlanFacts, wish: ReleaseWish) -> list[Action]:
     actions = []
     every = waves(wish.hosts, wish.options.waves)
+    watches = wish.options.waves.bake and any(host.current for host in facts.hosts.values())
     for number, wave in enumerate(every, 1):
         which = (
             "all hosts at once" if len(every) == 1 else f"wave {number} of {len(every)} ({wish.options.waves.strategy})"
@@ -126,7 +127,10 @@ def _going_live(facts: PlanFacts, wish: ReleaseWish) -> list[Action]:
             current = facts.hosts[name].current
             what = f"flip from {current}" if current else "flip: the first release here"
             actions.append(_on(name, "flip", what, which))
-    if wish.options.waves.bake and any(host.current for host in facts.hosts.values()):
+        if watches and number == 1 and len(every) > 1 and any(facts.hosts[name].current for name in wave):
+            how = f"watch its traffic for {format_duration(wish.options.waves.bake)} before the next wave goes"
+            actions.append(_on(None, "bake", how, "bake in deployd.toml"))
+    if watches:
         watch = f"watch the traffic for {format_duration(wish.options.waves.bake)}; clearly worse goes back"
         actions.append(_on(None, "bake", watch, "bake in deployd.toml"))
     warm = wish.options.run.warm

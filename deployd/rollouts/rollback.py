@@ -36,6 +36,10 @@ def rollback(run: Runner, rollout: Rollout) -> Json:
         chosen = run.step(Step.CHOOSE, choose, rollout)
         target, previous = ReleaseId(chosen["release"]), fleet.previous_of(chosen["previous"])
         if all(release == target for release in previous.values()):
+            left = chosen.get("left")  # it has turned back by itself; that a person wanted it is kept all the same
+            if left:
+                previous = {name: ReleaseId(left) for name in previous}
+                finishing.check_recorded(run.sure(Step.RECORD, finishing.record_back, rollout, target, previous))
             return closing.close(run, rollout, "live", release=target, previous=previous)
         # it was healthy before: one good answer is enough, and several would wait an interval each
         probe = replace(kept.options_of(rollout.store, target, otherwise=rollout.options).probe, successes=1)
@@ -62,16 +66,24 @@ def choose(rollout: Rollout) -> Json:
     _all_there(found)
     states = {name: status for name, status in found.items() if not isinstance(status, HostError)}
     begun = rollout.store.rollouts.get(rollout.id)
+    interrupted = _interrupted(rollout)
     if begun.release and begun.intent:  # chosen by a process that died: some hosts may have been flipped since
         target, previous = begun.release, fleet.previous_of(begun.intent)
     else:
         previous = {name: status.current for name, status in states.items()}
-        target = getattr(rollout.wish, "release", None) or _default(rollout, previous)
+        target = getattr(rollout.wish, "release", None) or _default(rollout, previous, interrupted)
     _require_everywhere(target, states, live=describe({name: status.current for name, status in states.items()}))
     intent = {str(name): release for name, release in previous.items()}
     rollout.store.rollouts.set_intent(rollout.id, intent)
     rollout.store.rollouts.set_release(rollout.id, target)
-    return {"release": target, "previous": intent}
+    return {"release": target, "previous": intent, "left": interrupted if interrupted != target else None}
+
+
+def _interrupted(rollout: Rollout) -> ReleaseId | None:
+    """The release that this rollback stopped while it was going live, or was watched: that one is what is left."""
+    records = rollout.store.rollouts.latest(rollout.app, rollout.environment)
+    mine = (one for one in records if one.superseded_by == rollout.id and one.touched)
+    return next((one.release for one in mine), None)
 
 
 def _all_there(outcomes: Mapping[HostName, Any]) -> None:
@@ -86,11 +98,12 @@ def _all_there(outcomes: Mapping[HostName, Any]) -> None:
         raise error.but(fix=f"{error.fix}; to go back on the others meanwhile: deployd rollback {alone}") from error
 
 
-def _default(rollout: Rollout, previous: Previous) -> ReleaseId:
+def _default(rollout: Rollout, previous: Previous, interrupted: ReleaseId | None) -> ReleaseId:
     """The last one that was live and good before what is live now.
 
     A release that was cut off in the middle of its flips is on some hosts: it is what is left, and the release before
-    it is where to go, although that one is still live on the others.
+    it is where to go, although that one is still live on the others. So it is with one that this rollback stopped,
+    although it has turned back since.
     """
     store = rollout.store
     log = [release for release, _ in store.live_log.of(rollout.app, rollout.environment)]
@@ -98,7 +111,7 @@ def _default(rollout: Rollout, previous: Previous) -> ReleaseId:
     current = {release for release in previous.values() if release}
     halfway = {release for release in current if release not in log}
     newest = next((release for release in reversed(log) if release in current), None)
-    target = kept.before(log, left=halfway or {newest}, bad=bad)
+    target = kept.before(log, left=halfway or {interrupted or newest}, bad=bad)
     if target is None:
         raise NotFoundError(
             f"{rollout.app} {rollout.environment} has no earlier release that was live and good",

@@ -282,10 +282,14 @@ class FolderHost:
         return {"until": time.time() + document["seconds"]}
 
     def _traffic(self, _state: Json, args: Sequence[str], _document: Json) -> Json:
-        """What the file `traffic` says that each release answers in any window: rows as the helper's."""
-        told = self.root / "traffic"
+        """What the file `traffic` says that each release answers in any window: rows as the helper's.
+
+        Where there is a file `traffic-now`, that is what it answers in the seconds before now.
+        """
         asked = dict(itertools.pairwise(args))
         now, text = time.time(), asked["--since"]
+        told = self.root / "traffic-now"
+        told = told if told.exists() and not text.startswith("@") else self.root / "traffic"
         since = float(text[1:]) if text.startswith("@") else now - 60
         rows = json.loads(told.read_text()) if told.exists() else []
         until = min(now, float(asked.get("--until", f"@{now}").removeprefix("@")))

@@ -44,3 +44,28 @@ def test_a_rollback_takes_over_from_one_that_was_killed_while_it_baked(released)
     assert fleet.run("rollback")[0] == 0
     fleet.assert_one_live(old)
     fleet.assert_settled()
+
+
+@pytest.mark.parametrize("point", ["before:bake", "after:bake", "done:bake#2"])
+def test_one_killed_while_its_first_wave_is_watched_goes_on_to_the_others(released, point):
+    fleet, old = released
+    code, _ = fleet.run("release", "--commit", "two", "--waves", "--bake", "0.2", fault=f"{point}=kill")
+    assert code == KILLED
+    new = release_of(fleet)
+    meet(fleet, old=old, new=new, errors=0)
+
+    code, done = fleet.run("resume")
+
+    assert (code, [one["outcome"] for one in done["result"]]) == (0, ["live"]), done
+    fleet.assert_one_live(new)
+    fleet.assert_settled()
+    fleet.assert_complete()
+
+
+def test_a_rollback_after_a_kill_in_the_first_wave_leaves_no_host_with_it(released):
+    fleet, old = released
+    code, _ = fleet.run("release", "--commit", "two", "--waves", "--bake", "600", fault="before:bake=kill")
+    assert code == KILLED
+    assert fleet.run("rollback")[0] == 0
+    fleet.assert_one_live(old)
+    fleet.assert_settled()

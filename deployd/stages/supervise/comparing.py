@@ -7,7 +7,7 @@ they hold for small numbers; the whole bake has a chance of 1 % for one false al
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from deployd.domain import traffic
@@ -64,6 +64,23 @@ def compare(after: Sequence[Cell], before: Sequence[Cell], *, looks: int = 1) ->
     return verdict(
         "fine", f"5xx {_percent(every.error_share)} of {shown} ({_percent(earlier.error_share)}){_p95(every)}"
     )
+
+
+def excused(
+    found: Verdict, after: Sequence[Cell], beside: Sequence[Cell], before: Sequence[Cell], *, looks: int = 1
+) -> Verdict:
+    """The same finding, or `fine` where the release before became as bad meanwhile, on hosts that have it still.
+
+    `beside` is what it answered there in the same time, `before` what it answered there earlier. It is an excuse only
+    when that is clearly worse itself on the same route, and the new release is not clearly worse than that.
+    """
+    theirs = compare(beside, before, looks=looks)
+    if theirs.outcome != "worse" or theirs.route != found.route:
+        return found
+    still = compare(after, beside, looks=looks)
+    if still.outcome == "worse":
+        return replace(still, what=f"{still.what}, on other hosts", before=found.before)
+    return replace(found, outcome="fine", what=f"{found.what}; so it is with the release before: {theirs.what}")
 
 
 def _findings(new: dict[str, Sum], old: dict[str, Sum], earlier: Sum, limit: float) -> Iterator[tuple[str, str | None]]:

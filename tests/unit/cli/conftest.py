@@ -118,6 +118,7 @@ class FakeClient:
     held: list[LockState] = field(default_factory=list)
     unlocked: list[str] = field(default_factory=list)
     mixed: bool = False
+    under_way: dict[str, Any] | None = None
     uncommitted: list[str] = field(default_factory=list)
     pinned: Pin | None = None
     in_queue: list[dict[str, Any]] = field(default_factory=list)
@@ -260,7 +261,7 @@ class FakeClient:
             since="2026-11-21T10:16:00+00:00",
             hosts=states,
             previous=R1,
-            rollout=None,
+            rollout=self.under_way,
             mixed=self.mixed,
             pin=self.pinned,
         )

@@ -53,6 +53,23 @@ def test_hosts_that_differ_exit_with_3(deployd, app, client):
     assert "the hosts differ" in deployd("status").out
 
 
+def test_a_release_that_bakes_says_for_how_long_still(deployd, app, client):
+    seen = {"seconds_left": 212.4, "watched": ["web1"], "waiting": 1, "what": "5xx 0.0 % of 812 requests"}
+    client.under_way = {"id": "r-1", "state": "baking", "alive": True, **seen}
+    client.mixed = True
+    done = deployd("status")
+    assert done.exit == 3
+    line = next(one for one in done.out.splitlines() if "baking" in one)
+    assert line.split(None, 1)[1] == (
+        "r-1 baking, 3 m 32 s left on web1 before the other hosts get it; 5xx 0.0 % of 812 requests"
+    )
+    assert "deployd watch r-1" in done.out + done.err
+    assert json.loads(deployd("status", "--json").out)["rollout"]["seconds_left"] == 212.4
+
+    client.under_way = {"id": "r-1", "state": "flipping", "alive": False}
+    assert "its process is gone: `deployd resume`" in deployd("status").out
+
+
 def test_releases_with_their_marks(deployd, app, client):
     dirty = replace(
         client.made[1],

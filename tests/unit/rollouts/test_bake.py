@@ -12,10 +12,11 @@ from deployd.domain.ids import ReleaseId
 from deployd.domain.options import Options, Waves
 from deployd.domain.release import Mark, ReleaseState
 from deployd.errors import CancelledError, DeploydError
-from deployd.rollouts import baking
+from deployd.rollouts import baking, look
 from deployd.rollouts.states import State
 
 QUICK = Options(waves=Waves(bake=0.5))
+WAVES = Options(waves=Waves(bake=0.5, strategy="canary", pause=0.01))
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def answer(fleet, name: str, *rows: list[list]) -> None:
     (fleet.host(name).root / "traffic.part").replace(fleet.host(name).root / "traffic")
 
 
-def release_when_known(fleet, commit: str, rows) -> object:
+def release_when_known(fleet, commit: str, rows, options: Options = QUICK) -> object:
     """Release; as soon as its id is known, hosts answer `rows(id)`."""
 
     def watch() -> None:
@@ -47,7 +48,7 @@ def release_when_known(fleet, commit: str, rows) -> object:
 
     fleet.events.clear()
     threading.Thread(target=watch, daemon=True).start()
-    return fleet.release(commit, options=QUICK)
+    return fleet.release(commit, options=options)
 
 
 def test_a_release_with_errors_goes_back_and_says_why_with_numbers(fleet_of_three):
@@ -138,3 +139,81 @@ def test_cancelled_while_it_bakes_it_is_turned_back(fleet_of_three):
         fleet.release("two", options=Options(waves=Waves(bake=600)))
     fleet.assert_live(first.release)
     assert fleet.store.releases.get(ReleaseId(fleet.last().release)).mark is None
+
+
+def test_the_first_wave_is_watched_before_the_next_goes(fleet_of_three):
+    fleet = fleet_of_three
+    first = fleet.release("one")
+    with pytest.raises(DeploydError) as caught:
+        release_when_known(fleet, "two", lambda made: [row(first.release, 500, 0), row(made, 500, 400)], WAVES)
+    assert caught.value.code == "bake-failed"
+    assert "80.0 % of 500 requests" in caught.value.what
+    fleet.assert_live(first.release)
+    assert [fleet.calls(name).count("flip") for name in fleet.names] == [2, 1, 1]  # the other hosts never had it
+    (looked,) = fleet.told("bake_looked")
+    assert (looked["hosts"], looked["waits"]) == (["web1"], 2)
+
+
+def test_a_good_release_is_watched_twice_on_its_way_through_the_waves(fleet_of_three):
+    fleet = fleet_of_three
+    first = fleet.release("one")
+    result = release_when_known(fleet, "two", lambda made: [row(first.release, 500, 5), row(made, 500, 6)], WAVES)
+    fleet.assert_live(result.release)
+    looked = fleet.told("bake_looked")
+    assert [(one["hosts"], one["waits"]) for one in (looked[0], looked[-1])] == [(["web1"], 2), (list(fleet.names), 0)]
+
+
+def test_what_the_release_before_suffers_at_the_same_time_is_no_fault_of_the_new_one(fleet_of_three):
+    fleet = fleet_of_three
+    first = fleet.release("one")
+    for name in ("web2", "web3"):
+        fleet.make(name, "traffic-now", json.dumps(row(first.release, 500, 380)))
+    with pytest.raises(DeploydError):  # the last bake has nothing beside it, and decides by what was before
+        release_when_known(fleet, "two", lambda made: [row(first.release, 500, 0), row(made, 500, 400)], WAVES)
+    one_host = [one for one in fleet.told("bake_looked") if one["waits"]]
+    assert {one["outcome"] for one in one_host} == {"fine"}
+    assert "so it is with the release before: 5xx 76.0 %" in one_host[-1]["what"]
+
+
+def baking_in_the_background(fleet) -> threading.Thread:
+    """A release that bakes on the first of three hosts for ten minutes."""
+    from contextlib import suppress
+
+    options = Options(waves=Waves(bake=600, strategy="canary"))
+
+    def run() -> None:
+        with suppress(DeploydError):
+            fleet.release("three", options=options)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while not fleet.told("bake_looked"):
+        time.sleep(0.01)
+    return thread
+
+
+def test_the_status_says_that_it_bakes_and_for_how_long_still(fleet_of_three):
+    fleet = fleet_of_three
+    fleet.release("one")
+    thread = baking_in_the_background(fleet)
+    with fleet.workshop.pool_of(fleet.names) as pool:
+        found = look.status(fleet.store, pool, fleet.app, fleet.environment).rollout
+    fleet.cancel.set()
+    thread.join()
+    assert (found["state"], found["watched"], found["waiting"], found["alive"]) == ("baking", ["web1"], 2, True)
+    assert 590 < found["seconds_left"] <= 601
+    assert fleet.last().state == State.CANCELLED
+
+
+def test_a_rollback_during_a_bake_goes_to_what_was_before_it(fleet_of_three):
+    fleet = fleet_of_three
+    fleet.release("one")
+    second = fleet.release("two")
+    thread = baking_in_the_background(fleet)
+    stopped = fleet.last().release
+    result = fleet.rollback()
+    thread.join()
+    fleet.assert_live(second.release)
+    assert (result.release, result.previous) == (second.release, stopped)
+    assert fleet.store.releases.get(ReleaseId(stopped)).mark is Mark.BAD
+    assert fleet.store.pins.get(fleet.app, fleet.environment).automatic
