@@ -57,6 +57,7 @@ class Facts:
     python: str = ""
     apps: tuple[HostedApp, ...] = ()
     web_running: bool | None = None
+    web_answers: bool | None = None
     port_80: str | None = None
     port_443: str | None = None
     incoming: int = 0

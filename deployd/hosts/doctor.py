@@ -106,6 +106,8 @@ def _web(facts: Facts, finding: Callable[..., Finding], bootstrap: str) -> Itera
         yield finding(
             "error", "the web server does not run", "see `journalctl -u deployd-web` there, then " + bootstrap
         )
+    elif facts.web_answers is False:
+        yield finding("error", "the web server runs and does not answer", "`systemctl restart deployd-web` there")
     for port, holder in ((80, facts.port_80), (443, facts.port_443)):
         if holder is not None and holder != "deployd":
             yield finding(

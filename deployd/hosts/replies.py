@@ -43,6 +43,7 @@ def facts(data: Json) -> Facts:
         time=float(data["time"]),
         python=str(data.get("python") or ""),
         web_running=data.get("web_running"),
+        web_answers=data.get("web_answers"),
         port_80=data.get("port_80"),
         port_443=data.get("port_443"),
         incoming=int(data.get("incoming") or 0),
@@ -138,11 +139,12 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warmed:
-    """One path that was asked once, to warm it."""
+    """One path that was asked `times` times, to warm it. `ms` is the first answer's."""
 
     path: str
     status: int | None
     ms: float
+    times: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +166,12 @@ class Probed:
             status=data.get("status"),
             first_byte_ms=data.get("first_byte_ms"),
             warmed=tuple(
-                Warmed(path=one["path"], status=one.get("status"), ms=float(one.get("ms") or 0))
+                Warmed(
+                    path=one["path"],
+                    status=one.get("status"),
+                    ms=float(one.get("ms") or 0),
+                    times=int(one.get("times", 1)),
+                )
                 for one in data.get("warmed", ())
             ),
         )

@@ -73,6 +73,16 @@ def check(rollout: Rollout) -> Json:
                 live="unchanged",
                 fix=f"run `deployd host bootstrap {name}`",
             )
+        if found.web_answers is False:
+            raise HostError(
+                f"the web server of {name} does not answer: the new release would reach nobody",
+                code="web-silent",
+                host=name,
+                live="unchanged",
+                fix=f"see `deployd host check {name}`, and `journalctl -u deployd-web` there; then "
+                "`systemctl restart deployd-web`",
+                retryable=True,
+            )
     # a name or a port that another app has is told before anything is built
     each(
         rollout,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.contract.fakehost import A, B, Package
 
 if TYPE_CHECKING:
     from tests.contract.fakehost import FakeHost
+    from tests.contract.realweb import RealWeb
 
 APP = ("shop", "production")
 PROBE: dict[str, Any] = {
@@ -174,6 +176,16 @@ def test_probe_answers_and_warms_up(configured: FakeHost) -> None:
 
     assert (reply["attempts"], reply["status"]) == (2, 200)
     assert [(one["path"], one["status"]) for one in reply["warmed"]] == [("/a", 200), ("/b", 200)]
+    assert all(1 < one["times"] <= 50 for one in reply["warmed"])
+
+
+def test_a_page_that_answers_badly_is_not_warmed_again(configured: FakeHost) -> None:
+    configured.start(A)
+    configured.serve(A, status=404)
+
+    reply = configured.ok("probe", *APP, A, doc=PROBE | {"status": [404]})
+
+    assert [(one["status"], one["times"]) for one in reply["warmed"]] == [(404, 1), (404, 1)]
 
 
 def test_probe_says_all_it_knows_when_a_release_is_not_healthy(configured: FakeHost) -> None:
@@ -337,6 +349,23 @@ def test_facts_say_who_has_port_80_and_what_never_arrived_whole(configured: Fake
         (configured.bin / "units" / unit).write_text("active\n")
     ours = configured.ok("facts")
     assert (ours["web_running"], ours["port_80"]) == (True, "deployd")
+
+
+def test_facts_say_whether_the_web_server_answers(host: FakeHost, web: RealWeb) -> None:
+    """One that is stopped holds its port, and the kernel still takes connections for it."""
+    for unit in ("deployd-web.service", "deployd-web.socket"):
+        (host.bin / "units" / unit).write_text("active\n")
+    web.start()
+    assert web.process
+    port = {"DEPLOYD_HOST_WEB_PORT": str(web.plain)}
+    assert host.raw("facts", **port).json["web_answers"] is True
+    web.process.send_signal(signal.SIGSTOP)
+    slow = {"DEPLOYD_HOST_WEB_WITHIN": "0.3"}
+    assert host.raw("facts", **port, **slow).json["web_answers"] is False
+    web.process.send_signal(signal.SIGCONT)
+    assert host.raw("facts", **port).json["web_answers"] is True
+    (host.bin / "units/deployd-web.socket").write_text("inactive\n")
+    assert host.raw("facts", **port).json["web_answers"] is None
 
 
 def test_status_of_an_app_that_was_never_here(host: FakeHost) -> None:

@@ -6,9 +6,10 @@ import os
 import sys
 import time
 
+from deployd_host.asking import ask
 from deployd_host.drains import host_is_drained
 from deployd_host.files import disk_free, names_in, read_bytes
-from deployd_host.paths import BASE, PROTOCOL, ROOT
+from deployd_host.paths import BASE, PROTOCOL, ROOT, WEB_PORT, WEB_WITHIN
 from deployd_host.places import places
 from deployd_host.ports import holder_of_port
 from deployd_host.programs import run, systemctl, unit_facts
@@ -60,9 +61,21 @@ def web_facts() -> Json:
     ours = {name: one.get("ActiveState") == "active" for name, one in units.items()}
     return {
         "web_running": ours.get("deployd-web.service", False),
+        "web_answers": web_answers() if ours.get("deployd-web.socket") else None,
         "port_80": "deployd" if ours.get("deployd-web.socket") else holder_of_port(80),
         "port_443": "deployd" if ours.get("deployd-web.socket") else holder_of_port(443),
     }
+
+
+def web_answers() -> bool:
+    """Whether the web server answers a visitor, whatever it says; a process that hangs or is stopped only listens."""
+    try:
+        ask(
+            ("127.0.0.1", WEB_PORT), "/.deployd/health", "deployd-check.invalid", timeout=WEB_WITHIN, watch=lambda: None
+        )
+    except OSError:
+        return False
+    return True
 
 
 def broken_transfers() -> int:

@@ -14,6 +14,8 @@ _TESTED = not ("SUDO_USER" in os.environ or "SSH_CONNECTION" in os.environ)
 ROOT = os.environ.get("DEPLOYD_HOST_ROOT", "").rstrip("/") if _TESTED else ""
 SYSTEMCTL = (os.environ.get("DEPLOYD_HOST_SYSTEMCTL") if _TESTED else None) or "/usr/bin/systemctl"
 JOURNALCTL = (os.environ.get("DEPLOYD_HOST_JOURNALCTL") if _TESTED else None) or "/usr/bin/journalctl"
+WEB_PORT = int((os.environ.get("DEPLOYD_HOST_WEB_PORT") if _TESTED else None) or 80)
+WEB_WITHIN = float((os.environ.get("DEPLOYD_HOST_WEB_WITHIN") if _TESTED else None) or 10)  # it may just be starting
 CADDY = os.environ.get("DEPLOYD_HOST_CADDY") if _TESTED else None
 FAKE_DISK_FREE = os.environ.get("DEPLOYD_HOST_DISK_FREE") if _TESTED else None
 

@@ -64,6 +64,7 @@ def test_the_login_is_measured_where_it_happened() -> None:
         ({"web": None}, "error", "web server is not installed"),
         ({"web": "2.6.2"}, "warn", "pins"),
         ({"web_running": False}, "error", "does not run"),
+        ({"web_answers": False}, "error", "does not answer"),
         ({"port_80": "nginx"}, "error", "nginx"),
         ({"disk_free": 10 << 20}, "error", "disk free"),
         ({"disk_free": 1 << 30}, "warn", "disk free"),
