@@ -75,7 +75,8 @@ def app(folder: Path, *, manager: str) -> Path:
         json.dumps(
             {
                 "name": "shop", "version": "1.0.0", "private": True, "packageManager": MANAGERS[manager],
-                "scripts": {"build": "NODE_PATH=node_modules next build"},
+                "scripts": {"build": "NODE_PATH=node_modules next build",
+                            "postinstall": "node -e \"fs.writeFileSync('written.txt', 'by postinstall')\""},
                 "dependencies": {"next": "file:./vendor/next-16.0.0.tgz", "helper": "file:./vendor/helper-1.0.0.tgz"},
             }
         )
@@ -161,6 +162,7 @@ def test_an_app_is_installed_from_its_lock_file_and_built(workshop: Workshop, tm
     assert [fields["manager"] for event, fields in events if event is Event.INSTALL_SKIPPED] == [name]
     lines = [fields["line"] for event, fields in events if event is Event.BUILD_OUTPUT]
     assert any("built 2 times" in line for line in lines), lines  # .next/cache came back
+    assert (tmp_path / "second" / "written.txt").read_text() == "by postinstall"
 
 
 @pytest.mark.parametrize("manager", MANAGERS)

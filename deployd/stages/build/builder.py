@@ -15,7 +15,18 @@ from deployd import process
 from deployd.domain.events import Event, Report, quiet
 from deployd.domain.stages import BuildOutput, BuildPlan, SourceTree
 from deployd.errors import BuildError, CommandError
-from deployd.stages.build import cache, failing, frameworkcache, installs, limits, nextapp, outcome, platforms, told
+from deployd.stages.build import (
+    atinstall,
+    cache,
+    failing,
+    frameworkcache,
+    installs,
+    limits,
+    nextapp,
+    outcome,
+    platforms,
+    told,
+)
 from deployd.stages.build.buildlog import logged
 from deployd.stages.build.environment import build_environment
 from deployd.stages.build.ground import ground as ground_of
@@ -82,7 +93,7 @@ def build(
             hook=told.hook(plan, str(_ASSETS_HOOK), variables=clear),
         )  # fmt: skip
         if plan.install:  # pages as they are, without package.json, need none
-            _install(plan, runner, folder=folder, zone=zone, use_cache=use_cache, report=report)
+            _install(plan, runner, folder=folder, app_dir=app_dir, zone=zone, use_cache=use_cache, report=report)
         if plan.framework == "nextjs":
             nextapp.check(nextapp.installed(app_dir, Path(source.root)), said=options.framework == "nextjs")
         _remove(app_dir / ".next")  # committed by mistake, or the working tree's
@@ -114,10 +125,14 @@ def build(
     )
 
 
-def _install(plan: BuildPlan, runner: _Runner, *, folder: Path, zone: Path, use_cache: bool, report: Report) -> None:
+def _install(
+    plan: BuildPlan, runner: _Runner, *, folder: Path, app_dir: Path, zone: Path, use_cache: bool, report: Report
+) -> None:
     """Have the packages in the checkout: those of an earlier build of the same lock file, else new ones."""
     if use_cache and installs.restore(zone / "installs" / installs.key(plan, folder=folder), folder=folder):
         report(Event.INSTALL_SKIPPED, manager=plan.manager, lockfile=Path(plan.lockfile).name)
+        for words, place in atinstall.commands(plan, folder=folder, app_dir=app_dir):
+            runner.run(words, cwd=place, what="what the app runs after an install", production=False)
         return
     runner.run(plan.install, cwd=folder, what="installing the packages", production=False)
     if plan.cpu and plan.manager == "npm":

@@ -6,9 +6,10 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from deployd.stages.build import manifest, packages, workspaces
+from deployd.stages.build import firsts, manifest, packages, workspaces
 
 if TYPE_CHECKING:
+    from deployd.domain.stages import PackageManager
     from deployd.stages.build.framework import Detected
     from deployd.stages.build.packages import Manager
     from deployd.stages.build.workspaces import Workspace
@@ -18,7 +19,7 @@ _OTHERS = ("build:prod", "build:production", "docs:build", "build:docs", "site:b
 
 
 def build(found: Detected, manager: Manager | None, workspace: Workspace | None) -> tuple[str, ...]:
-    """The app's `build` script, else its framework's command; empty when there is nothing to build."""
+    """The app's `build` script, its framework's command, or what its start script runs first to build; or nothing."""
     name = manager.name if manager else "npm"
     script = build_script(found)
     if script:
@@ -26,18 +27,38 @@ def build(found: Detected, manager: Manager | None, workspace: Workspace | None)
     elif found.build:
         own = packages.run_binary(name, *found.build)
     else:
-        own = ()
+        own = _of_start(by_start(found), name)
     first = _first(manager, workspace) if manager and workspace else []
     if not first:
         return own
     return "sh", "-c", " && ".join([*first, *([shlex.join(own)] if own else [])])
 
 
+def by_start(found: Detected) -> tuple[str, ...]:
+    """What makes a server where no script is named for it: its start script runs that first (`tsc && node x.js`)."""
+    return firsts.builds(found.package) if found.framework == "node" and not build_script(found) else ()
+
+
 def build_script(found: Detected) -> str | None:
     """The script of package.json that builds: `build`, or what generators write in its place."""
     scripts = manifest.scripts(found.package)
-    others = _OTHERS if found.framework != "node" else ("build:prod", "build:production")
+    others = (
+        _OTHERS if found.framework != "node" else ("build:prod", "build:production", "heroku-postbuild", "gcp-build")
+    )
     return next((name for name in ("build", *others) if name in scripts), None)
+
+
+def _of_start(made: tuple[str, ...], name: PackageManager) -> tuple[str, ...]:
+    """Calls of scripts as they stand, programs of packages by way of the manager."""
+    called = ("npm ", "pnpm ", "yarn ", "bun ")
+    words = [shlex.split(one) if one.startswith(called) else _run(name, one) for one in made]
+    if len(words) <= 1:
+        return tuple(words[0]) if words else ()
+    return "sh", "-c", " && ".join(shlex.join(one) for one in words)
+
+
+def _run(name: PackageManager, command: str) -> list[str]:
+    return list(packages.run_binary(name, *shlex.split(command.removeprefix("npx "))))
 
 
 def _first(manager: Manager, workspace: Workspace) -> list[str]:

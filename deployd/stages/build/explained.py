@@ -17,6 +17,7 @@ from deployd.stages.build import (
     nodeversions,
     planning,
     probing,
+    servers,
     sites,
     startscript,
 )
@@ -128,7 +129,7 @@ def _found(
         yield "workspace", f"{workspace.app.folder} needs {needed}{others}"
     script = commands.build_script(detected)
     command = commands.build(detected, manager, workspace)
-    own = f"scripts.{script}" if script else " ".join(detected.build)
+    own = f"scripts.{script}" if script else " ".join(detected.build) or " && ".join(commands.by_start(detected))
     yield "build", own or ("the packages that it needs" if command else "nothing to build")
     yield "runs", _runs(detected, app_dir, built=bool(command))
     if detected.framework != "static" or command:
@@ -154,10 +155,12 @@ def _runs(detected: Detected, app_dir: Path, *, built: bool) -> str:
         return f"no process: the first of {', '.join([*([served] if served else []), *places[:4]])} with an index.html"
     if start and named:
         return f"{named}, as scripts.{start.script} says"
+    command = servers.command(detected.package)
+    by_command = f"{command}, as the start script says" if command else None
     needs = manifest.needs(detected.package)
     by_adapter = next((text for name, text in _BY_ADAPTER.get(detected.framework, ()) if name in needs), None)
-    if by_adapter or detected.build:
-        return by_adapter or f"{_SERVER}, or its pages where it leaves none"
+    if by_command or by_adapter or detected.build:
+        return by_command or by_adapter or f"{_SERVER}, or its pages where it leaves none"
     main = detected.package.get("main")
     return f"{main}, as main says" if isinstance(main, str) and main else "the first usual file, such as server.js"
 
@@ -192,7 +195,7 @@ def _assumed(detected: Detected, probe: Probed, *, app_dir: Path) -> Iterator[st
     if start and detected.framework == "node" and framework.maker(detected.package):
         yield f'scripts.{start.script} runs a server; build.framework = "static" serves the built pages alone'
     runs = firsts.to_run(detected.package) or ""
-    told = [one for one in firsts.of_start(detected.package) if one not in runs]
+    told = firsts.untold(detected.package, before=runs)
     if told and detected.framework != "static":
         yield f"`{' && '.join(told)}`, which the start script runs first, is not run on the servers"
     for name in _ENV_FILES:

@@ -169,7 +169,7 @@ def install(manager: Manager, workspace: Workspace | None) -> tuple[str, ...]:
                 words += ["--filter", name]
             words += ["--filter", "{.}"] if folders else []
         case "yarn":
-            words = ["yarn", "install", "--frozen-lockfile" if _is_classic(manager.version) else "--immutable"]
+            words = ["yarn", "install", "--frozen-lockfile" if is_classic(manager.version) else "--immutable"]
         case _:
             words = ["bun", "install", "--frozen-lockfile"]
             for name in (f"./{folder}" for folder in folders):
@@ -178,7 +178,8 @@ def install(manager: Manager, workspace: Workspace | None) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _is_classic(version: str | None) -> bool:
+def is_classic(version: str | None) -> bool:
+    """Whether a version of Yarn is Yarn 1."""
     return (version or "1").startswith("1.")
 
 

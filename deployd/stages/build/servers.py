@@ -63,6 +63,12 @@ def node(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
     return _left(plan, app_dir, entries, warnings=warnings)
 
 
+def command(package: dict[str, Any]) -> str | None:
+    """The package's command that is an app's server, as its start script has it: `fastify start dist/app.js`."""
+    found = ((name, startscript.command(package, name)) for name in _COMMANDS)
+    return next((" ".join([name, *words]) for name, words in found if words and _starts(name, words)), None)
+
+
 def nuxt(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
     """Nitro's output: a server with all that it needs, or generated pages."""
     del root
@@ -199,7 +205,7 @@ def _as_command(
         words = startscript.command(package, name)
         if words is None and (word is None or of not in manifest.needs(package)):
             continue
-        if name == "fastify" and (words or [""])[0] != "start":
+        if words is not None and not _starts(name, words):
             continue
         installed = _installed(app_dir, root, of)
         program = installed and _program(installed, name)
@@ -210,6 +216,10 @@ def _as_command(
         start = os.path.relpath(installed / program, app_dir)
         return (wrapper.write(app_dir, start, words=said), start, *([file] if file else []))
     return None
+
+
+def _starts(name: str, words: tuple[str, ...]) -> bool:
+    return name != "fastify" or words[:1] == ("start",)
 
 
 def _installed(app_dir: Path, root: Path, package: str) -> Path | None:
