@@ -117,6 +117,8 @@ class Hub:
             line = self._lines.get(rollout)
             if line is not None:
                 line.wakers.discard(wake)
+                if not line.wakers and not line.told and not line.ended:
+                    del self._lines[rollout]  # it was over before anybody asked for it
 
     def _line(self, rollout: RolloutId) -> _Line:
         line = self._lines.get(rollout)

@@ -288,10 +288,8 @@ def remove(daemon: Daemon, preview: Preview, *, gone: list[str], but: ReleaseId 
     The commits of those that were taken off now are added to `gone`.
     """
     store, done = daemon.store, True
-    for queued in store.queue.latest(preview.app, limit=500):
+    for queued in store.queue.of_branch(preview.app, f"pull/{preview.number}", cause="pull_request"):
         ask = queued.ask
-        if ask.cause != "pull_request" or ask.branch != f"pull/{preview.number}":
-            continue
         if queued.state != "done":
             if but is not None:
                 continue

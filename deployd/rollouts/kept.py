@@ -36,7 +36,7 @@ def protected_ones(store: Store, app: AppName, environment: EnvironmentName) -> 
         *(release for one in store.rollouts.unfinished(app, environment) for release in _before(one.intent)),
         before(log, left=set(log[-1:]), bad=bad),
         *(one.release for one in store.approvals.pending(app, environment)),
-        *(one.release for one in store.schedules.active(app, environment)),
+        *(one.release for one in store.schedules.active(app)),  # a promotion names another environment's release
     ]
     pin = store.pins.get(app, environment)
     return frozenset(one for one in [*wanted, pin.release if pin else None] if one is not None)

@@ -59,8 +59,15 @@ def schedule(
         )
     if kind == "promote" and release is None:
         raise _usage("a promote names the release that it promotes", "--release ID, of `deployd releases`")
-    if release is not None and store.releases.get(release).app != app:
-        raise _usage(f"{release} is no release of {app}", "--release ID, of `deployd releases`")
+    if release is not None:
+        named = store.releases.get(release)
+        if named.app != app:
+            raise _usage(f"{release} is no release of {app}", "--release ID, of `deployd releases`")
+        if kind == "rollback" and named.environment != environment:
+            raise _usage(
+                f"{release} is a release of {app} {named.environment}, not of {environment}",
+                "--release ID, of `deployd releases`; `schedule promote` brings it to another environment",
+            )
     runs_at = None if cron else moments.text_of(_moment(at, within, timezone=timezone, now=moment))
     made = Schedule(
         id=new_id("s"),

@@ -86,6 +86,16 @@ class Queue:
         query = sa.select(table).order_by(table.c.number.desc()).limit(limit)
         return self._several(query if app is None else query.where(table.c.app == str(app)))
 
+    def of_push(self, app: AppName, rollout: RolloutId) -> tuple[QueuedAsk, ...]:
+        """A push's ask, and those that it became for further environments, oldest first."""
+        mine = sa.or_(table.c.id == str(rollout), table.c.key.startswith(f"{rollout}:", autoescape=True))
+        return self._several(sa.select(table).where(table.c.app == str(app), mine).order_by(table.c.number))
+
+    def of_branch(self, app: AppName, branch: str, *, cause: str) -> tuple[QueuedAsk, ...]:
+        """All asks of a cause for a branch (a pull request's is `pull/12`), newest first."""
+        mine = (table.c.app == str(app), table.c.branch == branch, table.c.cause == cause)
+        return self._several(sa.select(table).where(*mine).order_by(table.c.number.desc()))
+
     def start(self, rollout: RolloutId, *, owner: str | None = None, alone: bool = False) -> bool:
         """Take a waiting ask; False when it waits no more, or (`alone`) another one of its place runs."""
         changes = {"state": "running", "started": now(), "reason": None, "owner": owner}

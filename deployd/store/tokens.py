@@ -58,9 +58,12 @@ class Tokens:
         row = self._row(parsed.group(1)) if parsed else None
         given = hashlib.sha256((parsed.group(2) if parsed else text).encode(errors="replace")).hexdigest()
         same = hmac.compare_digest(given, row.sha256 if row is not None else "0" * 64)
-        if row is None or not same or row.revoked or (row.expires and row.expires <= now()):
-            return None
-        return _token(row)
+        return _token(row) if row is not None and same and _is_valid(row) else None
+
+    def is_valid(self, name: str) -> bool:
+        """Whether the token of this id is valid now."""
+        row = self._row(name)
+        return row is not None and _is_valid(row)
 
     def touch(self, token: Token) -> None:
         """Keep that it was used, at most once a minute."""
@@ -93,6 +96,10 @@ class Tokens:
     def _row(self, name: str) -> Any:
         with self._database.read() as connection:
             return connection.execute(sa.select(table).where(table.c.id == name)).first()
+
+
+def _is_valid(row: Any) -> bool:
+    return not row.revoked and not (row.expires and row.expires <= now())
 
 
 def _token(row: Any) -> Token:

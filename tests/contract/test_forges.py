@@ -272,6 +272,34 @@ def test_a_preview_that_is_too_old_goes_without_a_forge(daemon):
     assert [one.number for one in daemon.store.previews.all()] == [13]
 
 
+def test_a_preview_is_removed_however_much_was_asked_since(daemon):
+    pull(daemon, state="closed")
+    mine = ask(daemon, "github", environment="preview", cause="pull_request", branch="pull/12", activate=False)
+    for number in range(520):
+        queue_one(daemon, number)
+    gone = previews.remove(daemon, daemon.store.previews.find(SHOP, 12), gone=[])
+    assert daemon.store.queue.get(mine).outcome == "cancelled"
+    assert gone
+
+
+def queue_one(daemon: Any, number: int) -> None:
+    """A push that was for nothing, as those of every other branch of a repository are."""
+    fields = {"kind": "release", "app": SHOP, "environment": EnvironmentName(""), "cause": "push", "who": "anna"}
+    rollout, _ = daemon.store.queue.add(Ask(**fields, branch=f"b{number}", automatic=True))
+    daemon.store.queue.finish(rollout, outcome="ignored")
+
+
+def test_what_a_push_became_is_found_however_much_was_asked_since(daemon):
+    mine = ask(daemon, "github", cause="push")
+    second, _ = daemon.store.queue.add(Ask(
+        kind="release", app=SHOP, environment=EnvironmentName("staging"), cause="push", who="anna", key=f"{mine}:staging",
+    ))  # fmt: skip
+    for number in range(110):
+        queue_one(daemon, number)
+    assert [one.id for one in daemon.store.queue.of_push(SHOP, mine)] == [mine, second]
+    assert daemon.store.queue.of_push(AppName("other"), mine) == ()
+
+
 def test_a_fork_is_approved_at_its_commit(daemon):
     pull(daemon, state="held")
     rollout = previews.approve(daemon, SHOP, 12, who="anna")

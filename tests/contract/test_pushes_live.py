@@ -139,6 +139,18 @@ class World:
         }
         return self.ended(*self.send(app, "pull_request", payload))
 
+    def prepare(self, app: AppName, commit: str) -> tuple[str, str | None]:
+        """Ask over the API, as a script does, for a release that visitors do not get."""
+        _, token = self.client.create_token(scope="release", apps=[app], expires_in=None, note=None)
+        connection = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=30)
+        wanted = {"app": app, "commit": commit, "activate": False}
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        connection.request("POST", "/v1/releases", body=json.dumps(wanted), headers=headers)
+        answer = connection.getresponse()
+        found = answer.status, {"state": "asked", **json.loads(answer.read())}
+        connection.close()
+        return self.ended(*found)
+
     def ended(self, status: int, answer: dict[str, Any]) -> tuple[str, str | None]:
         if answer["state"] != "asked":
             assert status == 200, answer
@@ -216,6 +228,12 @@ def test_what_a_push_releases_and_what_it_does_not(world):
     assert world.push(SHOP, after) == ("live", None)
     # an old delivery that is sent again, under another id, brings nothing old back
     assert "was released already" in world.push(SHOP, world.first)[1]
+
+    # what somebody had prepared by hand is brought live by its push, once
+    prepared = world.change("apps/shop/p")
+    assert world.prepare(SHOP, prepared) == ("prepared", None)
+    assert world.push(SHOP, prepared) == ("live", None)
+    assert "was released already" in world.push(SHOP, prepared)[1]
 
     assert world.push(SHOP, ZEROS) == ("ignored", "branch main was deleted")
     world.git("branch", "other")

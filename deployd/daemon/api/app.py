@@ -27,6 +27,7 @@ from deployd.daemon.api import (
     pushes,
     recording,
     registry,
+    revoking,
     rollouts,
     schedules,
     showing,
@@ -74,6 +75,7 @@ def make_app(daemon: Daemon) -> FastAPI:
     for router in ROUTERS:
         app.router.routes.extend(router.routes)  # as they are: `app.routes` is then the whole list
     problems.install(app)
+    app.add_middleware(revoking.Revoking)
     app.add_middleware(recording.Recording)
     app.add_middleware(bounds.Bounds)
     check_doors(app)

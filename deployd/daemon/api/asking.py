@@ -32,7 +32,7 @@ def release(body: ReleaseAsk, request: Request, caller: Releaser, daemon: TheDae
         environment=EnvironmentName(body.environment),
         cause="person",
         who=caller.who,
-        key=_key(body.key),
+        key=_key("release", body),
         ref=body.ref,
         commit=body.commit,
         activate=body.activate,
@@ -55,7 +55,7 @@ def rollback(body: RollbackAsk, request: Request, caller: Releaser, daemon: TheD
         environment=EnvironmentName(body.environment),
         cause="person",
         who=caller.who,
-        key=_key(body.key),
+        key=_key("rollback", body),
         release=ReleaseId(body.release) if body.release else None,
     )
     return _asked(request, daemon, caller, ask)
@@ -65,7 +65,11 @@ def rollback(body: RollbackAsk, request: Request, caller: Releaser, daemon: TheD
 def promote(body: PromoteAsk, request: Request, caller: Releaser, daemon: TheDaemon) -> dict[str, Any]:
     """Bring the artifact of a release live in another environment, with that environment's variables."""
     caller.must(body.app)
-    found = daemon.store.releases.get(ReleaseId(body.release))
+    found = daemon.store.releases.find(ReleaseId(body.release))
+    if found is None or not caller.may(found.app):  # another app's releases are not there for who is bound to this one
+        raise NotFoundError(
+            f"there is no release {body.release}", code="release-unknown", fix="deployd releases lists those there are"
+        )
     if found.app != body.app:
         raise UsageError(
             f"{found.id} is a release of {found.app}, not of {body.app}",
@@ -78,7 +82,7 @@ def promote(body: PromoteAsk, request: Request, caller: Releaser, daemon: TheDae
         environment=EnvironmentName(body.environment),
         cause="person",
         who=caller.who,
-        key=_key(body.key),
+        key=_key("promote", body),
         release=ReleaseId(body.release),
         activate=body.activate,
         confirm_within=body.confirm_within,
@@ -167,6 +171,6 @@ def _asked(
     return {"rollout": rollout, "fresh": fresh, "events": f"/v1/rollouts/{rollout}/events"}
 
 
-def _key(text: str | None) -> str | None:
-    """A caller's own key cannot be a delivery's or a schedule's."""
-    return f"api:{text}" if text else None
+def _key(kind: str, body: ReleaseAsk | RollbackAsk | PromoteAsk) -> str | None:
+    """A caller's own key counts for this kind, app and environment alone; it cannot be a delivery's or a schedule's."""
+    return f"api:{kind}:{body.app}:{body.environment}:{body.key}" if body.key else None

@@ -44,13 +44,16 @@ class TooManyError(NotAllowedError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who calls, and what they may do. `apps` empty means every app; `local` is over the unix socket."""
+    """Who calls, and what they may do. `apps` empty means every app; `local` is over the unix socket; `token` is the
+    id of the one that was shown.
+    """
 
     who: str
     scope: Scope
     origin: str
     apps: frozenset[str] = frozenset()
     local: bool = False
+    token: str | None = None
 
     def may(self, app: str) -> bool:
         """Whether the app is one of theirs."""
@@ -151,6 +154,7 @@ class Door:
             scope=token.scope,
             origin=f"token {token.id} from {address}",
             apps=frozenset(map(str, token.apps)),
+            token=token.id,
         )
 
 

@@ -18,6 +18,7 @@ router = APIRouter(tags=["daemon"])
 _LATE = 30.0  # seconds without a beat of the dispatcher
 
 
+@router.head("/healthz", dependencies=[Depends(public)], include_in_schema=False)
 @router.get("/healthz", dependencies=[Depends(public)], responses={503: {"description": "The dispatcher hangs"}})
 def healthz(daemon: Annotated[Daemon, Depends(daemon_of)]) -> Response:
     """200 while the dispatcher works; nothing else is told to strangers."""
@@ -33,12 +34,14 @@ def metrics(
     return Response(daemon.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+@router.head("/openapi.json", dependencies=[Depends(public)], include_in_schema=False)
 @router.get("/openapi.json", dependencies=[Depends(public)])
 def openapi(request: Request) -> dict[str, Any]:
     """This API, described."""
     return _described(request)
 
 
+@router.head("/docs", dependencies=[Depends(public)], include_in_schema=False)
 @router.get("/docs", dependencies=[Depends(public)], response_class=HTMLResponse)
 def docs(request: Request) -> HTMLResponse:
     """This API as a page; it loads nothing from elsewhere."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from deployd import errors, logs
 
@@ -85,7 +86,8 @@ def _http(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _unknown(request: Request, error: Exception) -> JSONResponse:
-    logs.logger("api").error("request_failed", path=request.url.path, exc_info=error)
+    if not isinstance(error, ClientDisconnect):  # who hung up was no failure of ours
+        logs.logger("api").error("request_failed", path=request.url.path, exc_info=error)
     fault = errors.DeploydError(
         "deployd itself failed", code="internal", fix="this is a bug: report it with the daemon's log of that moment"
     )

@@ -17,7 +17,7 @@ from deployd.daemon.forges import calls
 from deployd.daemon.wiring import Daemon
 from deployd.domain import sshkeys
 from deployd.domain.ask import Ask
-from deployd.domain.ids import AppName, EnvironmentName
+from deployd.domain.ids import AppName, EnvironmentName, RolloutId
 from deployd.domain.secret import Secret
 from deployd.errors import NotFoundError, UsageError
 
@@ -196,9 +196,10 @@ def try_target(
 
 
 @router.get("/keys")
-def keys(_caller: Reader, daemon: TheDaemon) -> dict[str, Any]:
-    """The SSH keys that may push."""
-    return {"keys": [one.to_json() for one in daemon.store.git_keys.all()]}
+def keys(caller: Reader, daemon: TheDaemon) -> dict[str, Any]:
+    """The SSH keys that may push (to an app of the caller's)."""
+    found = daemon.store.git_keys.all()
+    return {"keys": [one.to_json() for one in found if not one.apps or any(map(caller.may, one.apps))]}
 
 
 @router.put("/keys/{name}")
@@ -249,12 +250,8 @@ def push(app: App, body: PushBody, request: Request, caller: Admin, daemon: TheD
 @router.get("/apps/{app}/pushes/{rollout}")
 def pushed(app: App, rollout: Rollout, _caller: Reader, daemon: TheDaemon) -> dict[str, Any]:
     """A push's rollouts: one for each environment that it releases."""
-    found = [
-        one
-        for one in daemon.store.queue.latest(AppName(app), limit=100)
-        if one.id == rollout or (one.ask.key or "").startswith(f"{rollout}:")
-    ]
-    return {"rollouts": [{**one.to_json(), "reason": one.reason} for one in reversed(found)]}
+    found = daemon.store.queue.of_push(AppName(app), RolloutId(rollout))
+    return {"rollouts": [{**one.to_json(), "reason": one.reason} for one in found]}
 
 
 # previews

@@ -22,6 +22,7 @@ router = APIRouter(prefix="/v1", tags=["rollouts"])
 Reader = Annotated[Caller, Depends(require("read"))]
 Releaser = Annotated[Caller, Depends(require("release"))]
 TheDaemon = Annotated[Daemon, Depends(daemon_of)]
+_LAST = 2**53  # an event's number: databases take no larger ones
 
 
 @router.get("/rollouts")
@@ -64,12 +65,13 @@ def events(
     caller: Reader,
     daemon: TheDaemon,
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
-    after: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    after: Annotated[int, Query(ge=0, le=_LAST)] = 0,
 ) -> StreamingResponse:
     """Its events as they happen (text/event-stream), from `Last-Event-ID` on; the last one is `end`."""
     wanted = RolloutId(rollout)
     _visible(daemon, caller, wanted)
-    seen = int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdigit() else after
+    given = last_event_id if last_event_id and last_event_id.isascii() and last_event_id.isdigit() else None
+    seen = min(int(given), _LAST) if given else after
     return StreamingResponse(
         streams.follow(daemon, wanted, after=seen), media_type="text/event-stream", headers=streams.HEADERS
     )

@@ -42,6 +42,7 @@ _AGAIN = 5  # seconds between two looks of a page that is open
 _SHORT = 10  # characters of a commit
 
 
+@router.head("/rollouts/{rollout}", dependencies=[Depends(public)], include_in_schema=False)
 @router.get(
     "/rollouts/{rollout}",
     dependencies=[Depends(public)],

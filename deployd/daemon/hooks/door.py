@@ -112,7 +112,7 @@ def delivery_of(forge: Forge, headers: Mapping[str, str], body: bytes) -> str:
     """
     names = {
         "github": ("x-github-delivery",),
-        "gitlab": ("webhook-id", "idempotency-key", "x-gitlab-event-uuid"),
+        "gitlab": ("webhook-id", "idempotency-key"),
         "gitea": ("x-forgejo-delivery", "x-gitea-delivery"),
         "bitbucket": ("x-request-uuid", "x-request-id"),
     }.get(forge, ())
@@ -120,5 +120,6 @@ def delivery_of(forge: Forge, headers: Mapping[str, str], body: bytes) -> str:
         given = headers.get(name, "")
         if given and len(given) <= _LONGEST_ID and given.isascii() and given.isprintable():
             return given
-    stamp = headers.get("x-deployd-timestamp", "").encode("utf-8", "replace") if forge == "generic" else b""
-    return hashlib.sha256(stamp + b"." + body).hexdigest()
+    # GitLab's event id is shared by all that follows from one hook (a merge, and its push), so the body counts too
+    about = {"generic": "x-deployd-timestamp", "gitlab": "x-gitlab-event-uuid"}.get(forge, "")
+    return hashlib.sha256(headers.get(about, "").encode("utf-8", "replace") + b"." + body).hexdigest()

@@ -67,6 +67,7 @@ def _merge_request(payload: Payload, *, delivery: str) -> Delivered:
     commit = last.commit("id")
     if commit is None:
         raise reading.malformed("object_attributes.last_commit.id is none")
+    ours = merge.has("source_project_id")  # null once the fork was deleted: nobody can say that it was ours
     user = payload.part("user").maybe("username") if payload.has("user") else None
     return PullRequest(
         forge="gitlab",
@@ -80,7 +81,7 @@ def _merge_request(payload: Payload, *, delivery: str) -> Delivered:
         base=merge.ref("target_branch"),
         commit=commit,
         ref=f"refs/merge-requests/{number}/head",
-        fork=merge.number("source_project_id") != merge.number("target_project_id"),
+        fork=not ours or merge.number("source_project_id") != merge.number("target_project_id"),
         who=f"gitlab:{user}" if user else "gitlab",
         message=last.message("message"),
     )

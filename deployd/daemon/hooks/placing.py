@@ -73,8 +73,8 @@ def _unchanged(place: Ask, here: AppEnvironment, *, app: RegisteredApp, history:
     known = store.releases.of(place.app, place.environment, limit=_LOOKED_AT)
     newest = known[0] if known else None
     if newest is not None and newest.commit is not None and newest.commit == place.commit and not newest.dirty:
-        failed = newest.state == ReleaseState.FAILED
-        return None if failed else f"{newest.commit[:10]} was released already, as {newest.id}"
+        again = newest.state == ReleaseState.FAILED or _only_prepared(newest, store)
+        return None if again else f"{newest.commit[:10]} was released already, as {newest.id}"
     came = next((one for one in known if one.state not in _NEVER_CAME), None)
     if came is None or came.commit is None or came.dirty:
         return None
@@ -87,6 +87,15 @@ def _unchanged(place: Ask, here: AppEnvironment, *, app: RegisteredApp, history:
     if filters.concerns(changed, subdir=app.subdir, used=used, push=here.options.push):
         return None
     return f"nothing of {app.subdir or 'the app'} changed since {came.id}"
+
+
+def _only_prepared(newest: Release, store: Store) -> bool:
+    """Whether somebody had it prepared, and nobody has it brought live or waits for a yes: then a push does."""
+    if newest.state != ReleaseState.PREPARED:
+        return False
+    if any(one.release == newest.id for one in store.rollouts.unfinished(newest.app, newest.environment)):
+        return False
+    return all(one.release != newest.id for one in store.approvals.latest(newest.app, newest.environment))
 
 
 def _changed(place: Ask, came: Release, history: History) -> tuple[str, ...] | None:

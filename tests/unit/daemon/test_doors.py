@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import time
+from dataclasses import replace
 
 import pytest
 from fastapi import APIRouter
@@ -13,6 +15,8 @@ from fastapi.routing import APIRoute
 from deployd.daemon.api import app as api
 from deployd.daemon.api import auth
 from deployd.domain.daemon import SCOPES
+from deployd.domain.ids import AppName
+from tests.contract.test_store import provenance_of, release_of
 from tests.unit.daemon.frame import TestClient
 
 ROUTES = [
@@ -96,6 +100,46 @@ def test_a_route_without_a_door_ends_the_start(frame, monkeypatch):
     monkeypatch.setattr(api, "ROUTERS", (*api.ROUTERS, router))
     with pytest.raises(RuntimeError, match="/v1/open has no door"):
         api.make_app(frame.daemon)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/docs", "/openapi.json"])
+def test_what_watches_over_the_daemon_may_ask_for_the_head_alone(frame, path):
+    frame.daemon.dispatcher.beat = time.monotonic()
+    answer = frame.client.head(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, frame.client.get(path).headers["content-type"])
+    frame.daemon.dispatcher.beat -= 3600
+    assert frame.client.head("/healthz").status_code == 503
+
+
+def test_a_key_counts_for_one_app_environment_and_kind(frame):
+    for app in ("shop", "bank"):
+        frame.daemon.store.apps.put(AppName(app), repository="/r", subdir="", who="test")
+    wanted = [("shop", "production"), ("shop", "staging"), ("bank", "production")]
+    asked = [
+        frame.client.post(
+            "/v1/releases",
+            json={"app": app, "environment": place, "key": "build-7"},
+            headers=frame.token("release", app),
+        ).json()
+        for app, place in (*wanted, wanted[0])
+    ]
+    assert [one["fresh"] for one in asked] == [True, True, True, False]
+    assert asked[3]["rollout"] == asked[0]["rollout"]
+    assert len({one["rollout"] for one in asked}) == 3
+    back = frame.local.post("/v1/rollbacks", json={"app": "shop", "key": "build-7"})
+    assert back.json()["fresh"]
+
+
+def test_who_is_bound_to_an_app_learns_nothing_of_others_releases_and_keys(frame):
+    made = replace(release_of(1), app=AppName("bank"))
+    frame.daemon.store.releases.add(made, provenance=provenance_of(made))
+    bodies = [{"app": "shop", "environment": "staging", "release": one} for one in (made.id, release_of(2).id)]
+    answers = [frame.client.post("/v1/promotes", json=one, headers=frame.token("release", "shop")) for one in bodies]
+    assert [(one.status_code, one.json()["title"]) for one in answers] == [(404, "release-unknown")] * 2
+    for name, apps in (("anna", ["shop"]), ("bob", ["bank"]), ("carl", [])):
+        frame.daemon.store.git_keys.add(name=name, fingerprint=name, line=name, apps=apps, who="test")
+    told = frame.client.get("/v1/keys", headers=frame.token("read", "shop")).json()["keys"]
+    assert [one["name"] for one in told] == ["anna", "carl"]
 
 
 def test_expired_and_revoked_tokens_are_refused(frame):

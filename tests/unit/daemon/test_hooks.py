@@ -212,6 +212,26 @@ def test_a_fork_is_told_also_when_it_is_gone():
     assert receive(made.github(gone, event="pull_request")).fork
 
 
+def test_a_merge_request_of_a_fork_that_is_gone_is_read_and_is_a_forks():
+    gone = made.gitlab_merge()
+    gone["object_attributes"]["source_project_id"] = None
+    gone["object_attributes"]["action"] = "close"
+    found = receive(made.gitlab(gone))
+    assert (found.action, found.fork) == ("closed", True)
+
+
+def test_what_follows_from_one_hook_of_gitlab_is_not_taken_for_a_replay():
+    def sent(payload, event_id):
+        headers, body = made.gitlab(payload)
+        del headers["idempotency-key"]  # older ones send none
+        return receive((headers | {"x-gitlab-event-uuid": event_id}, body)).delivery
+
+    push, merge = made.gitlab_push(), made.gitlab_merge()
+    assert sent(push, "e-1") != sent(merge, "e-1")  # a merge, and the push that it is
+    assert sent(push, "e-1") != sent(push, "e-2")  # there, back and there again: the same words twice
+    assert sent(push, "e-1") == sent(push, "e-1")
+
+
 def test_a_merge_request_reads_as_a_pull_request():
     found = receive(made.gitlab(made.gitlab_merge()))
     assert found == PullRequest(
