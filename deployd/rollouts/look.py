@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId
     from deployd.domain.rollout import RolloutRecord
+    from deployd.domain.stages import BuildPlan, SourceRequest
     from deployd.hosts.helper import Helper
     from deployd.hosts.pool import Pool
     from deployd.hosts.replies import AppStatus
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
 
 def plan_release(paths: StatePaths, store: Store, pool: Pool, wish: ReleaseWish) -> Plan:
     """The plan of a release: the source is looked at in a folder that is removed again."""
-    made = _source_facts(paths, store, wish)
+    with tempfile.TemporaryDirectory(prefix="deployd-plan-") as folder:
+        planner = _Planner(paths, store, wish, wish.source, into=Path(folder) / "tree") if wish.source else None
+        found = pool.each(wish.hosts, lambda helper: _host_facts(helper, wish, node=planner and planner.plan.node))
+        made = planner.facts(cpus={one.cpu for one in found.values() if isinstance(one, HostFacts)}) if planner else {}
     blocked = [one for one in store.rollouts.unfinished(wish.app, wish.environment) if one.kind != "rollback"]
-    found = pool.each(wish.hosts, lambda helper: _host_facts(helper, wish, node=made.get("node")))
     hosts = {
         name: HostFacts(error=f"{one.what}; {one.fix}") if isinstance(one, HostError) else one
         for name, one in found.items()
@@ -44,32 +47,52 @@ def plan_release(paths: StatePaths, store: Store, pool: Pool, wish: ReleaseWish)
     return plan(PlanFacts(**made, blocked_by=blocked[0].id if blocked else None, hosts=hosts), wish)
 
 
-def _source_facts(paths: StatePaths, store: Store, wish: ReleaseWish) -> dict[str, Any]:
-    if wish.source is None:
-        return {}
-    from deployd.stages import build, package, source
+class _Planner:
+    """The source of a release, checked out and planned at once: its faults are told before hosts are asked."""
 
-    with tempfile.TemporaryDirectory(prefix="deployd-plan-") as folder:
-        tree = source.checkout(wish.source, mirrors=paths.mirrors, into=Path(folder) / "tree")
-        variables = store.variables.reveal(wish.app, wish.environment, build=True)
-        planned = build.plan_for(tree, wish.options, app=wish.app, environment=wish.environment, variables=variables)
-    again = store.releases.built(wish.app, wish.environment, planned.build_id) if wish.use_cache else None
-    if again:
-        try:
-            package.load(paths.artifacts, again.artifact)
-        except NotFoundError:
-            again = None
-    return {
-        "commit": tree.commit,
-        "subject": tree.subject,
-        "ref": tree.ref,
-        "dirty": tree.dirty,
-        "framework": f"{planned.framework} {planned.framework_version or ''}".strip(),
-        "manager": planned.manager,
-        "node": planned.node,
-        "build_id": planned.build_id,
-        "built_by": again.id if again else None,
-    }
+    def __init__(
+        self, paths: StatePaths, store: Store, wish: ReleaseWish, source: SourceRequest, *, into: Path
+    ) -> None:
+        from deployd.stages.source import checkout
+
+        self._paths, self._store, self._wish = paths, store, wish
+        self._tree = checkout(source, mirrors=paths.mirrors, into=into)
+        self.plan = self._plan(cpu="")
+
+    def _plan(self, *, cpu: str) -> BuildPlan:
+        from deployd.stages import build
+
+        wish = self._wish
+        variables = self._store.variables.reveal(wish.app, wish.environment, build=True)
+        return build.plan_for(
+            self._tree, wish.options, app=wish.app, environment=wish.environment, variables=variables, cpu=cpu
+        )
+
+    def facts(self, *, cpus: set[str]) -> dict[str, Any]:
+        """What a plan says of source and build, which depends on `cpus`: those of the hosts that answered."""
+        from deployd.stages import package
+        from deployd.stages.build import platforms
+
+        wish, tree = self._wish, self._tree
+        others = len(cpus) == 1 and cpus - {platforms.own_cpu()}
+        planned = self._plan(cpu=others.pop()) if others else self.plan
+        again = self._store.releases.built(wish.app, wish.environment, planned.build_id) if wish.use_cache else None
+        if again:
+            try:
+                package.load(self._paths.artifacts, again.artifact)
+            except NotFoundError:
+                again = None
+        return {
+            "commit": tree.commit,
+            "subject": tree.subject,
+            "ref": tree.ref,
+            "dirty": tree.dirty,
+            "framework": f"{planned.framework} {planned.framework_version or ''}".strip(),
+            "manager": planned.manager,
+            "node": planned.node,
+            "build_id": planned.build_id,
+            "built_by": again.id if again else None,
+        }
 
 
 def _host_facts(helper: Helper, wish: ReleaseWish, *, node: object) -> HostFacts:
@@ -78,6 +101,7 @@ def _host_facts(helper: Helper, wish: ReleaseWish, *, node: object) -> HostFacts
     status = helper.status(wish.app, wish.environment)
     runtime = RuntimeName(f"node-{node}-linux-{facts.cpu}-{facts.libc}") if node else None
     return HostFacts(
+        cpu=facts.cpu,
         current=status.current,
         has_runtime=runtime in facts.runtimes if runtime else bool(facts.runtimes),
         changes=changes,
@@ -153,14 +177,17 @@ def _under_way(store: Store, record: RolloutRecord) -> dict[str, Any]:
 
 
 def _certificate(found: AppStatus | None) -> dict[str, Any] | None:
-    """Until when it is good, and whether somebody should look."""
+    """Until when it is good, whether somebody should look, and which names have none yet."""
     from deployd.certificates.reading import Certificate
 
-    if found is None or found.certificate is None:
+    if found is None or (found.certificate is None and not found.uncertified):
         return None
+    missing = list(found.uncertified)
+    if found.certificate is None:
+        return {"until": None, "soon": False, "missing": missing}
     begins, ends = found.certificate
     kept = Certificate(names=(), begins=begins, ends=ends, issuer="")
-    return {"until": from_epoch(ends), "soon": kept.is_soon(time.time())}
+    return {"until": from_epoch(ends), "soon": kept.is_soon(time.time()), "missing": missing}
 
 
 def _maintenance(found: AppStatus | None) -> dict[str, Any] | None:

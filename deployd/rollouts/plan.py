@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class HostFacts:
     """What a host has: `changes` is what `configure` would change; `error` why it could not be asked."""
 
+    cpu: str = ""
     current: ReleaseId | None = None
     has_runtime: bool = False
     changes: tuple[str, ...] = ()
