@@ -24,9 +24,7 @@ variables = Noun(
 )
 
 _PUBLIC = "NEXT_PUBLIC_"
-_RESERVED = frozenset(
-    {"NODE_ENV", "PORT", "HOSTNAME", "HOME", "NODE_OPTIONS", "LISTEN_FDS", "LISTEN_PID", "KEEP_ALIVE_TIMEOUT"}
-)
+_RESERVED = frozenset({"NODE_ENV", "PORT", "HOSTNAME", "HOME", "LISTEN_FDS", "LISTEN_PID", "KEEP_ALIVE_TIMEOUT"})
 # deployd's own keys to the bucket of `assets`; neither builds nor servers get them
 _OWN = frozenset({"DEPLOYD_ASSETS_ACCESS_KEY_ID", "DEPLOYD_ASSETS_SECRET_ACCESS_KEY"})
 _BUILD = Annotated[bool, typer.Option("--build", help=f"For the build, not the server. {_PUBLIC}* are always so.")]

@@ -35,6 +35,23 @@ def entries(package: dict[str, Any], entry: str, *, app_dir: Path) -> tuple[tupl
     return (made, entry), told
 
 
+def of_next(package: dict[str, Any]) -> tuple[str, ...]:
+    """Warnings of what a start script gives Next.js's own server: deployd starts that by a file of its own."""
+    start = startscript.of_next(package)
+    if start is None:
+        return ()
+    names = [name for name, _ in start.variables if name not in {*_SET, "NODE_OPTIONS"}]
+    told = _told(start)
+    if any(re.search(r"(?:^|\s)(?:-r|--require|--import)\b", one) for one in told):
+        told.append("what Node.js is to load first travels when the app imports it, or with [trace] include")
+    if names:
+        told.append(
+            f"the start script sets {', '.join(names)}: deployd starts the server without it; "
+            f"`deployd env set {' '.join(names)}` gives it to the server"
+        )
+    return tuple(told)
+
+
 def read_by_name(app_dir: Path, entry: str) -> tuple[str, ...]:
     """What travels beside what is imported: the usual folders, in `src` too for sources there, and what is named."""
     places = ("", "src/") if entry.startswith("src/") else ("",)

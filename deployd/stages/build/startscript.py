@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,22 @@ def command(package: dict[str, Any], name: str) -> tuple[str, ...] | None:
     return None
 
 
+def of_next(package: dict[str, Any]) -> Start | None:
+    """How a start script starts Next.js's own server: `next start`, its file by Node.js, or a standalone server.js."""
+    for one in _commands(package):
+        names = [Path(word).name for word in one.words]
+        if ("next", "start") in pairwise(names) or any("standalone" in Path(word).parts for word in one.words):
+            preloads, lost, env_files = _sorted(_split(list(one.words[1:]))[0] if names[0] in _RUNNERS else [])
+            return Start(
+                script=one.script,
+                file=one.words[-1],
+                variables=one.variables,
+                lost=(*(f"--{preload}" for preload in preloads), *lost),
+                env_files=(*one.env_files, *env_files),
+            )
+    return None
+
+
 def resolve(word: str, app_dir: Path) -> str:
     """A file as Node.js finds it: `dist/main` is `dist/main.js`, a folder its `main` or index."""
     plain = word.removeprefix("./").rstrip("/") or "."
@@ -132,7 +149,8 @@ def _imported(path: Path) -> Path:
 
 def _commands(package: dict[str, Any]) -> Iterator[Command]:
     scripts = manifest.scripts(package)
-    for name in STARTS:
+    rendered = (name for name in scripts if name.startswith("serve:ssr"))  # Angular's: serve:ssr:<project>
+    for name in (*STARTS, *rendered):
         if name in scripts:
             yield from commands(name, scripts)
 

@@ -56,6 +56,11 @@ def test_names_that_are_refused(deployd, app, client, name):
     assert client.kept == {}
 
 
+def test_options_of_node_are_anybodys_as_the_warnings_say(deployd, app, client):
+    assert deployd("env", "set", "NODE_OPTIONS=-r dd-trace/init", "--plain").exit == 0
+    assert value(client, "NODE_OPTIONS") == ("-r dd-trace/init", False)
+
+
 def test_import_is_all_or_nothing(deployd, app, client):
     (app / "good.env").write_text('A=1\nB="two\nlines"\n')
     (app / "bad.env").write_text("A=1\nPORT=3\n")

@@ -76,6 +76,26 @@ def test_next_with_its_own_server_or_the_apps(
     assert (found.kind, found.folder, found.entries) == ("node" if entries else "next", folder, entries)
 
 
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        ("next start -p ${PORT:-3000}", []),
+        ("cross-env NODE_ENV=production PORT=80 next start", []),
+        ("APP_ENV=live npx next start", ["deployd env set APP_ENV`"]),
+        ("NODE_OPTIONS='-r ./tracing.cjs' next start", ["NODE_OPTIONS", "[trace] include"]),
+        ("node --require newrelic node_modules/next/dist/bin/next start", ["--require newrelic:", "[trace] include"]),
+        ("WHO=me node .next/standalone/server.js", ["WHO:"]),
+        ("dotenv -e .env.live -- next start", ["deployd env import .env.live"]),
+        ("npm run serve:next", ["deployd env set A B`"]),
+    ],
+)
+def test_what_a_script_gives_to_nexts_own_server_is_told(tmp_path: Path, start: str, told: list[str]) -> None:
+    package = json.dumps({"scripts": {"start": start, "serve:next": "A=1 B=2 next start"}})
+    found = left(tmp_path, "nextjs", NEXT | {"package.json": package})
+    assert (found.kind, len(found.warnings)) == ("next", len(told)), found.warnings
+    assert all(text in warning for text, warning in zip(told, found.warnings, strict=True)), found.warnings
+
+
 def test_the_entry_of_deployd_toml_is_a_custom_server(tmp_path: Path) -> None:
     assert left(tmp_path, "nextjs", NEXT | {"go.js": ""}, entry="go.js").entries == ("go.js",)
     assert "gone.js" in refused(tmp_path, "nextjs", NEXT, entry="gone.js").what
