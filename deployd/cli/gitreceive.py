@@ -179,12 +179,19 @@ def _hook(cli: Cli) -> int:
             turns.callback(os.close, _turn(cli, repositories, one, gone))
         refused = [one for one in pushed if not _may(cli, repositories, one)]
         if not refused:
-            released = (one for one in pushed if one.after and (one.branch or one.tag))
+            released = [one for one in pushed if one.after and (one.branch or one.tag)]
             refused = [one for one in released if not _release(cli, app, repositories, one, gone=gone)]
+            _tell_taken(cli, [one for one in released if one not in refused] if refused else [])
         if not refused:
             for one in pushed:
                 _keep(cli, repositories, one)
     return 1 if refused else 0
+
+
+def _tell_taken(cli: Cli, taken: list[_Moved]) -> None:
+    """What went through in a push that is refused for another of its refs."""
+    for one in taken:
+        cli.out.line(f"{one.name} was taken, and git refuses it too: push it again, nothing is released twice")
 
 
 def _moved(line: str) -> _Moved:

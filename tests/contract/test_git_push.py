@@ -126,6 +126,13 @@ def test_a_push_is_kept_refused_or_not_allowed(control):
     rollouts = json.loads(control.deployd("app", "list", "--json").stdout)
     assert [app["name"] for app in rollouts] == ["web"]
 
+    # of two branches in one push one is refused: git takes both or none, and it is told which one was not at fault
+    done = control.git("push", "deployd@control:web", "main", "main:apart", check=False)
+    assert done.returncode != 0
+    assert "main is refused" in done.stderr
+    assert "apart was taken, and git refuses it too" in done.stderr
+    assert control.kept("apart") is None
+
     # the same commit may be pushed to a branch that is only kept, also by force
     assert control.push("main:feature", force=True).returncode == 0
     assert control.kept("feature") == second
@@ -139,6 +146,12 @@ def test_a_push_is_kept_refused_or_not_allowed(control):
     assert done.returncode == 0, done.stderr
     assert "skip deploy" in done.stderr
     assert control.kept("main") == third
+
+    # the default branch's file is of another app: it is said, and not that no environment has the branch
+    control.commit(FILE.replace("web", "shop"))
+    done = control.push()
+    assert (done.returncode, control.kept("main") == third) == (0, False)
+    assert "the default branch has no deployd.toml of an app web" in done.stderr
 
     # another app, another program, a stranger's name
     done = control.push(app="other")

@@ -38,7 +38,9 @@ def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> t
     if filters.says_skip(history.message(commit)):
         return (), f"the message of {commit[:10]} says [skip deploy]"
     trusted = _file(history, history.default(), app, ask)
-    chosen = _matching(trusted, branch=ask.branch, tag=tag) if trusted else []
+    if trusted is None:
+        return (), f"the default branch has no {below}{FILE} of an app {ask.app}"
+    chosen = _matching(trusted, branch=ask.branch, tag=tag)
     if not chosen:
         what = f"tag {tag}" if tag else f"branch {ask.branch}"
         return (), f"no environment of {ask.app} is for {what} (by {FILE} of the default branch)"
