@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from deployd.domain.events import Event
@@ -30,6 +30,7 @@ _LOOKS = 20
 _EARLIER = 3600.0  # seconds that count as before, where the window itself had hardly any requests
 _FEW = 100
 _COLD = 5.0  # seconds after a flip that tell more of a cold start than of a release
+_WARMS = 1 / 3  # of the bake, before which nobody says that a release is slow
 _SETTLES = 1.0  # seconds until a host has written what ended
 _PATIENCE = 60.0  # seconds after the end for which hosts that do not answer are asked again
 
@@ -111,8 +112,10 @@ class _Watch:
         before = tuple(cell for name in found for cell in self.before[name])
         looks = math.ceil(self.seconds / self.pause) + 1
         verdict = supervise.comparing.compare(cells, before, looks=looks)
+        age = max((one.now - self.flipped[name] for name, one in found.items()), default=0.0)
+        if verdict.slow and (age < self.seconds * _WARMS or not self._lately(found, before, looks).slow):
+            verdict = replace(verdict, outcome="fine", what=f"{verdict.what}; it may fade, as caches fill")
         if verdict.outcome == "worse" and self.others:
-            age = max(one.now - self.flipped[name] for name, one in found.items())
             verdict = supervise.comparing.excused(verdict, cells, *self._meanwhile(age), looks=looks)
         left = max(
             (self.flipped[name] + self.seconds + _SETTLES - one.now for name, one in found.items()),
@@ -121,6 +124,19 @@ class _Watch:
         if left <= 0 and len(found) < len(self.hosts) and time.monotonic() - self.begun < self.seconds + _PATIENCE:
             left = self.pause
         return verdict, left
+
+    def _lately(
+        self, found: Mapping[HostName, HostTraffic], before: tuple[Cell, ...], looks: int
+    ) -> supervise.comparing.Verdict:
+        """What the last third of the window says: a new release is slow until its caches have filled."""
+        late = self._ask(
+            list(found),
+            since={name: (one.since + 2 * one.until) / 3 for name, one in found.items()},
+            until={name: one.until for name, one in found.items()},
+            skip_first=True,
+        )
+        cells = tuple(cell for one in late.values() for cell in one.cells if cell.release == self.release)
+        return supervise.comparing.compare(cells, before, looks=looks)
 
     def _meanwhile(self, age: float) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
         """What the release before answered on the other hosts in the last `age` seconds, and in the hour before."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.fakehost import A, B
-from tests.contract.test_web_app import app, echo
+from tests.contract.fakehost import A, B, C
+from tests.contract.test_web_app import Echo, app, echo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.contract.fakehost import FakeHost
+    from tests.contract.fakehost import FakeHost, Package
     from tests.contract.realweb import RealWeb
 
 ROUTES = {"basePath": "", "staticRoutes": [{"page": "/"}], "dynamicRoutes": [{"page": "/blog/[slug]"}]}
@@ -26,11 +27,16 @@ LOGS = "var/lib/deployd-web/requests"
 def live(host: FakeHost, web: RealWeb) -> RealWeb:
     """A release of an app of Next.js, and one before it."""
     for release, version in ((A, "one"), (B, "two")):
-        package = app(version).with_files(**{".next/routes-manifest.json": json.dumps(ROUTES).encode()})
+        package = packed(version)
         host.live(release, package)
         echo(host, release)
     web.start()
     return web
+
+
+def packed(version: str) -> Package:
+    """An app of Next.js with its list of routes."""
+    return app(version).with_files(**{".next/routes-manifest.json": json.dumps(ROUTES).encode()})
 
 
 def counted(host: FakeHost, wanted: int, *options: str) -> dict[str, Any]:
@@ -46,6 +52,57 @@ def counted(host: FakeHost, wanted: int, *options: str) -> dict[str, Any]:
 
 def rows(reply: dict[str, Any]) -> dict[tuple[str, str, int], int]:
     return {(release, route, status): count for _, release, route, status, count, *_ in reply["series"]}
+
+
+class Slow(Echo):
+    """Streams events for a while, and takes its time for what is `/slow`."""
+
+    def do_GET(self) -> None:  # noqa: N802 - its names are the library's
+        time.sleep(1.0 if self.path == "/slow" else 0.0)
+        if self.path != "/stream":
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for _ in range(5):
+            self.wfile.write(b"data: x\n\n")
+            self.wfile.flush()
+            time.sleep(0.1)
+        self.close_connection = True
+
+    do_HEAD = do_GET  # noqa: N815 - its names are the library's
+
+
+def test_streams_have_no_time_and_who_leaves_is_no_error(live: RealWeb, host: FakeHost) -> None:
+    host.live(C, packed("three"))
+    echo(host, C, Slow)
+    assert live.ask("/stream").text.count("data") == 5
+    assert live.ask("/blog/x", "HEAD").status == 200
+    with socket.create_connection(("127.0.0.1", live.port)) as visitor:
+        visitor.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.2)  # it is with the server, which has not answered, and then nobody waits for it
+    reply = counted(host, 3)
+    assert rows(reply) == {(C, "/stream", 2): 1, (C, "/blog/[slug]", 2): 1, (C, "/slow", 4): 1}
+    assert {row[2]: sum(row[7].values()) for row in reply["series"]} == {"/stream": 0, "/blog/[slug]": 1, "/slow": 1}
+
+
+def test_odd_paths_are_counted_as_text_and_name_few_routes(live: RealWeb, host: FakeHost) -> None:
+    odd = ["/" + "a" * 8000, "/%00%01%ff%fe", "/%e2%80%ae%1b[31m", "/a%0a%7b%22ts%22", "/" + "/".join("x" * 900)]
+    for path in odd:
+        live.ask(path)
+    with socket.create_connection(("127.0.0.1", live.port)) as visitor:
+        visitor.sendall(b"GET /\xff\xfe\x80 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        while visitor.recv(1 << 16):
+            pass
+    for number in range(400):
+        live.ask(f"/made-up-{number:x}z/{number}")
+    reply = counted(host, len(odd) + 401)
+    assert reply["skipped"] == 0
+    names = {row[2] for row in reply["series"]}
+    assert len(names) <= 63
+    assert all(len(name) <= 200 and name.isprintable() for name in names)
 
 
 def logged(host: FakeHost, kind: str = "requests") -> str:

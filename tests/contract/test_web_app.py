@@ -47,10 +47,10 @@ class Echo(http.server.BaseHTTPRequestHandler):
         return
 
 
-def echo(host: FakeHost, release: str) -> None:
+def echo(host: FakeHost, release: str, handler: type[Echo] = Echo) -> None:
     path = host.root / "run/deployd/shop-production" / f"{release}.sock"
     path.unlink()
-    server = UnixServer(str(path), Echo)
+    server = UnixServer(str(path), handler)
     server.handle_error = lambda *_: None  # type: ignore[method-assign] - visitors that leave early
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     SERVERS.append(server)

@@ -28,6 +28,7 @@ _MORE = 0.01  # the share of errors that must be added at least
 _TIMES = 2.0  # how many times as often, or as slow
 _SLOWER = 100.0  # milliseconds that must be added at least
 _SLOW = 0.05  # the share that is slower than p95, of the release before by its definition
+_ALONE = 0.9  # the share of errors that makes them one host's
 _BLATANT = 0.5  # the share of errors that needs no comparison with the very same route
 
 Outcome = Literal["worse", "fine", "little"]
@@ -35,13 +36,17 @@ Outcome = Literal["worse", "fine", "little"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What two windows say. `what` has the numbers; `route` is the worst one, None where it is no single one."""
+    """What two windows say. `what` has the numbers; `route` is the worst one, None where it is no single one.
+
+    `slow` says that nothing but times is worse.
+    """
 
     outcome: Outcome
     what: str
     requests: int
     before: int
     route: str | None = None
+    slow: bool = False
 
 
 def compare(after: Sequence[Cell], before: Sequence[Cell], *, looks: int = 1) -> Verdict:
@@ -50,15 +55,19 @@ def compare(after: Sequence[Cell], before: Sequence[Cell], *, looks: int = 1) ->
     every, earlier = traffic.total(after), traffic.total(before)
     shown = f"{every.count:,} requests, {earlier.count:,} before"
 
-    def verdict(outcome: Outcome, what: str, route: str | None = None) -> Verdict:
-        return Verdict(outcome=outcome, what=what, requests=every.count, before=earlier.count, route=route)
+    def verdict(outcome: Outcome, what: str, route: str | None = None, *, slow: bool = False) -> Verdict:
+        return Verdict(outcome=outcome, what=what, requests=every.count, before=earlier.count, route=route, slow=slow)
 
     if every.count < ENOUGH:
         return verdict("little", f"too little traffic to judge: {shown}")
     limit = FALSE_ALARM / (2 * (len(new) + 1) * max(1, looks))
-    worse = next(_findings(new, old, earlier, limit), None)
+    worse = next(_errors(new, old, earlier, limit), None)
     if worse:
-        return verdict("worse", *worse)
+        what, route = worse
+        return verdict("worse", what + _where(after, route), route)
+    slower = next(_slowness(new, old, limit), None) if earlier.count >= ENOUGH else None
+    if slower:
+        return verdict("worse", *slower, slow=True)
     if earlier.count < ENOUGH:
         return verdict("little", f"too little traffic to judge: {shown}")
     return verdict(
@@ -83,8 +92,15 @@ def excused(
     return replace(found, outcome="fine", what=f"{found.what}; so it is with the release before: {theirs.what}")
 
 
-def _findings(new: dict[str, Sum], old: dict[str, Sum], earlier: Sum, limit: float) -> Iterator[tuple[str, str | None]]:
-    """What is clearly worse, with the route that it is about; errors before slowness, one route before all."""
+def _where(after: Sequence[Cell], route: str | None) -> str:
+    """The host that nearly all of these errors come from, where there are several; "" otherwise."""
+    hosts = traffic.grouped((cell for cell in after if route in {None, cell.route}), "host")
+    errors = sum(one.errors for one in hosts.values())
+    return next((f", on {host}" for host, one in hosts.items() if len(hosts) > 1 and one.errors > _ALONE * errors), "")
+
+
+def _errors(new: dict[str, Sum], old: dict[str, Sum], earlier: Sum, limit: float) -> Iterator[tuple[str, str | None]]:
+    """Errors that are clearly more, with the route that they are of; one route before all."""
     for route, one in sorted(new.items(), key=lambda item: -item[1].errors):
         before = old.get(route, traffic.Sum())
         if before.count >= _ENOUGH_OF_ROUTE:
@@ -95,8 +111,10 @@ def _findings(new: dict[str, Sum], old: dict[str, Sum], earlier: Sum, limit: flo
             yield f"{found}, route {route}", route
     if found := _errors_of_all(new, old, limit):
         yield found, None
-    if earlier.count < ENOUGH:
-        return
+
+
+def _slowness(new: dict[str, Sum], old: dict[str, Sum], limit: float) -> Iterator[tuple[str, str | None]]:
+    """What is clearly slower, with its route."""
     for route, one in new.items():
         if found := _slower_route(one, old.get(route, traffic.Sum()), limit):
             yield f"{found}, route {route}", route
@@ -163,7 +181,7 @@ def _slower_all(new: dict[str, Sum], old: dict[str, Sum], limit: float) -> str |
     slow = times = slow_before = timed = 0
     for route, one in new.items():
         other = old.get(route)
-        if other is None or sum(other.buckets.values()) < ENOUGH:
+        if other is None or not one.buckets or sum(other.buckets.values()) < ENOUGH:
             continue
         border = _border(other)
         slow, times = slow + traffic.slower(one.buckets, border), times + sum(one.buckets.values())

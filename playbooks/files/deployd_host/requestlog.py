@@ -34,7 +34,8 @@ def log_path(place: Place, kind: str) -> str:
 def request_log(place: Place) -> str:
     """Snippets: what visitors' blocks import to be counted, and how a page tells of itself.
 
-    The path is written as it was asked for, before any rewriting; the release is known only when all is decided.
+    The path is written as it was asked for, before any rewriting; the release is known only when all is decided, and
+    so is whether the answer is a stream of events.
     """
     return f"""\
 ({place.name}-log) {{
@@ -43,6 +44,11 @@ def request_log(place: Place) -> str:
 }}
 
 ({place.name}-counted) {{
+	map {{http.response.header.Content-Type}} {{deployd_stream}} {{
+		~^text/event-stream yes
+		default ""
+	}}
+	log_append stream {{deployd_stream}}
 	log_append release {{vars.rel}}
 	log_append path {{http.request.orig_uri.path}}
 }}

@@ -22,6 +22,7 @@ _WORDS = 3  # of a path that no list knows
 _REMEMBERED = 4096
 _MOST_PAGES = 5000
 _HASHED = "/_next/static"
+_IMAGE = "/_next/image"
 
 _known: dict[str, Routes] = {}
 
@@ -29,8 +30,16 @@ _known: dict[str, Routes] = {}
 class Routes:
     """The routes of one release."""
 
-    def __init__(self, pages: Iterable[str] = (), *, base: str = "", locales: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        pages: Iterable[str] = (),
+        *,
+        base: str = "",
+        locales: Iterable[str] = (),
+        made_when_asked: Iterable[str] = (),
+    ) -> None:
         self.base = base
+        self.made_when_asked = frozenset(base + page for page in made_when_asked)
         self.locales = frozenset(locales)
         self.fixed: set[str] = set()
         self.tree: dict[str, dict[str, Any]] = {}
@@ -55,6 +64,14 @@ class Routes:
             node = node.setdefault(kind, {})
         node["="] = {"page": page}
 
+    def first_of(self, path: str, route: str) -> str | None:
+        """Of what the first answer by a new release is slow: the route, or each path of it that is made when it is
+        asked for and then kept. None where that is not to be told from a path, as with images.
+        """
+        if route == _IMAGE:
+            return None
+        return path if route in self.made_when_asked else route
+
     def of(self, path: str) -> tuple[str, bool]:
         """The route of a path, and whether the release's own list has it."""
         found = self.remembered.get(path)
@@ -73,7 +90,7 @@ class Routes:
             inner = inner[len(self.base) :] or "/"
         if inner.startswith(_HASHED + "/"):
             return _HASHED + "/*", True
-        if inner == "/_next/image":
+        if inner == _IMAGE:
             return inner, True
         inner = _page_of_data(inner)
         words = [word for word in inner.split("/") if word]
@@ -161,11 +178,22 @@ def _read(place: Place, release: str) -> Routes:
         pages,
         base=str(found.get("basePath") or ""),
         locales=[str(one) for one in locales] if isinstance(locales, list) else (),
+        made_when_asked=_made_when_asked(place, release),
     )
 
 
 def next_routes(place: Place, release: str) -> Mapping[str, Any] | None:
     """Next.js's own list of routes; None where the release has none."""
+    return _next_file(place, release, "routes-manifest.json")
+
+
+def _made_when_asked(place: Place, release: str) -> list[str]:
+    """The pages that Next.js makes with a visitor's first request, and keeps."""
+    found = (_next_file(place, release, "prerender-manifest.json") or {}).get("dynamicRoutes")
+    return [str(page) for page in found][:_MOST_PAGES] if isinstance(found, dict) else []
+
+
+def _next_file(place: Place, release: str, name: str) -> Mapping[str, Any] | None:
     manifest = read_json(f"{place.release(release)}/.deployd/manifest.json")
     served = manifest.get("assets") if isinstance(manifest, dict) else None
     if not isinstance(served, dict):
@@ -174,5 +202,5 @@ def next_routes(place: Place, release: str) -> Mapping[str, Any] | None:
     if not bases:
         return None
     dist = str(served[bases[0]]).rpartition("/")[0]
-    found = read_json(f"{place.release(release)}/{dist}/routes-manifest.json")
+    found = read_json(f"{place.release(release)}/{dist}/{name}")
     return found if isinstance(found, dict) else None

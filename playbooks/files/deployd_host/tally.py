@@ -25,6 +25,7 @@ BUCKETS = 192
 MOST_ROUTES = 60
 _MOST_WHILE_COUNTING = 2000
 _MOST_RELEASES = 40
+_MOST_FIRSTS = 50_000
 
 # Where a page is good, and from where on it is poor, as web.dev/vitals has it; milliseconds, and CLS without a unit.
 THRESHOLDS = {
@@ -85,14 +86,22 @@ class Tally:
         cell[0] += 1
         cell[1] += size
         self.weights[route] = self.weights.get(route, 0) + 1
-        if status == 101:
-            return  # how long a socket was open tells nothing
-        if self.skips_first and (release, route) not in self.seen:
-            self.seen.add((release, route))
+        if status == 101 or entry.get("stream"):
+            return  # how long a socket or a stream of events was open tells nothing
+        if self.skips_first and self._is_first(release, path, route):
             return
         cell[2] += seconds
         at = bucket(seconds * 1000)
         cell[3][at] = cell[3].get(at, 0) + 1
+
+    def _is_first(self, release: str, path: str, route: str) -> bool:
+        """Whether this is slow only because the release is new here."""
+        name = self.releases[release].first_of(path, route)
+        if name is None or (release, name) in self.seen:
+            return name is None
+        if len(self.seen) < _MOST_FIRSTS:
+            self.seen.add((release, name))
+        return True
 
     def _start(self, moment: float) -> float:
         return moment - moment % self.step if self.step else self.since
