@@ -163,7 +163,7 @@ class Helper(Streaming):
         return self._probe(verbs.probe_web(app, environment, release), probe, cancel)
 
     def _probe(self, argv: verbs.Argv, probe: Probe, cancel: threading.Event | None) -> replies.Probed:
-        wait = probe.timeout + probe.request_timeout * (2 + len(probe.warm)) + QUICK
+        wait = probe.timeout + probe.request_timeout * (2 + 4 * len(probe.warm)) + len(probe.warm) + QUICK
         return self._ask(argv, verbs.probe_document(probe), timeout=wait, cancel=cancel, parse=replies.Probed.from_json)
 
     def flip(

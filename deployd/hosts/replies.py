@@ -271,7 +271,7 @@ class Canary:
 class AppStatus:
     """An app in an environment on one host. `since` is when the current release went live, in epoch seconds.
 
-    `certificate` is from when until when (epoch seconds) the one is good that deployd brought, where it is served.
+    `certificate` is from when until when (epoch seconds) it is good, if it is no host's own; `uncertified` lack one.
     """
 
     current: ReleaseId | None
@@ -284,11 +284,13 @@ class AppStatus:
     maintenance: Maintenance | None = None
     canary: Canary | None = None
     certificate: tuple[float, float] | None = None
+    uncertified: tuple[str, ...] = ()
     drained: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
         """The reply of `status`."""
+        shown = data.get("certificate") or {}
         return cls(
             current=release_or_none(data["current"]),
             epoch=int(data["epoch"]),
@@ -299,7 +301,8 @@ class AppStatus:
             maintenance=Maintenance.from_json(data["maintenance"]) if data.get("maintenance") else None,
             canary=Canary.from_json(data["canary"]) if data.get("canary") else None,
             disk_free=int(data.get("disk_free") or 0),
-            certificate=_span(data["certificate"]) if data.get("certificate") else None,
+            certificate=(float(shown["since"]), float(shown["until"])) if shown.get("until") else None,
+            uncertified=tuple(str(one) for one in shown.get("missing") or ()),
             drained=tuple(str(one) for one in data.get("drained", ())),
         )
 
@@ -390,10 +393,6 @@ class LogLine:
             message=str(data["message"]),
             stream=data.get("stream"),
         )
-
-
-def _span(data: Json) -> tuple[float, float]:
-    return float(data["since"]), float(data["until"])
 
 
 def _number(value: object) -> float | None:

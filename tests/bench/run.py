@@ -29,6 +29,7 @@ from deployd.stages import activate, ship
 from deployd.stages.package.objects import path_of, store_stream
 from tests.bench.building import bench_build, bench_delta
 from tests.bench.daemon import bench_daemon
+from tests.bench.flips import bench_flips, wrk
 from tests.bench.hooks import bench_hooks
 from tests.bench.visitors import bench_visitors
 from tests.support.world import ROOT, World
@@ -212,28 +213,6 @@ def live_ones(world: World) -> list[str]:
     return [status["release"], *[release for release in releases(world) if release != status["release"]]]
 
 
-def bench_flips(world: World, *, flips: int = 50) -> None:
-    """Releases and rollbacks under wrk's 16 connections, and p99 beside the same load without them."""
-    address = world.hosts[0].address
-    before = wrk(f"http://{address}/dynamic", seconds=20)
-    first, second, *_ = live_ones(world)
-    process = start_wrk(f"http://{address}/dynamic", seconds=600)
-    began = time.monotonic()
-    for n in range(flips):
-        if n % 5 == 0:
-            world.run("release", "--yes", "--json")
-        else:
-            world.run("rollback", [second, first][n % 2], "--yes", "--json")
-    seconds = time.monotonic() - began
-    process.send_signal(2)
-    during = read_wrk(process.communicate(timeout=30)[0])
-    say(f"{flips} releases and rollbacks in {seconds:.0f} s under 16 connections: {during['requests']:.0f} requests, "
-        f"{during['errors']:.0f} failed (must be 0)")  # fmt: skip
-    say(
-        f"p99 during: {during['p99']:.1f} ms; without: {before['p99']:.1f} ms; ratio {during['p99'] / before['p99']:.2f} (at most 2)"
-    )
-
-
 def bench_throughput(world: World, *, rounds: int = 3) -> None:
     """Through the web server against straight to Node.js, on one host, in turn."""
     host = world.hosts[0]
@@ -271,39 +250,6 @@ def wrk_get(url: str) -> str:
         return str(answer.read().decode())
 
 
-def start_wrk(url: str, *, seconds: int, compressed: bool = False) -> subprocess.Popen[str]:
-    """16 connections; with `compressed`, requests say which encodings a browser takes."""
-    accepts = ["-H", "Accept-Encoding: gzip, deflate, br, zstd"] if compressed else []
-    return subprocess.Popen(
-        ["wrk", "-t1", "-c16", f"-d{seconds}s", "--latency", "--timeout", "20s", *accepts, url],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wrk(url: str, *, seconds: int, compressed: bool = False) -> dict[str, float]:
-    return read_wrk(start_wrk(url, seconds=seconds, compressed=compressed).communicate(timeout=seconds + 60)[0])
-
-
-def read_wrk(text: str) -> dict[str, float]:
-    """Wrk's report as numbers: p99 in milliseconds; errors are socket errors and bad statuses together."""
-    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
-    assert p99, text
-    unit = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
-    errors = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", text))
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    requests = re.search(r"(\d+) requests in", text)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    assert requests
-    assert rate
-    return {
-        "p99": float(p99[1]) * unit,
-        "errors": errors + (int(bad[1]) if bad else 0),
-        "requests": float(requests[1]),
-        "rate": float(rate[1]),
-    }
-
-
 def known_hosts(world: World) -> list[Host]:
     from deployd.domain.host import Host
 
@@ -334,7 +280,7 @@ def median(numbers: Sequence[float]) -> float:
 # ship is last: it flips to releases that the store does not know
 PARTS = {
     "rollback": bench_rollback,
-    "flips": bench_flips,
+    "flips": lambda world: bench_flips(world, first=live_ones(world), say=say),
     "throughput": bench_throughput,
     "delta": lambda world: bench_delta(world, say=say),
     "daemon": lambda world: bench_daemon(world, say=say),

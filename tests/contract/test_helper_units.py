@@ -179,6 +179,16 @@ def test_probe_answers_and_warms_up(configured: FakeHost) -> None:
     assert all(1 < one["times"] <= 50 for one in reply["warmed"])
 
 
+def test_going_back_does_not_wait_for_warming(configured: FakeHost) -> None:
+    configured.live(A)
+    configured.live(B)
+    configured.serve(A)
+
+    reply = configured.ok("probe", *APP, A, doc=PROBE)
+
+    assert [(one["status"], one["times"]) for one in reply["warmed"]] == [(200, 1), (200, 1)]
+
+
 def test_a_page_that_answers_badly_is_not_warmed_again(configured: FakeHost) -> None:
     configured.start(A)
     configured.serve(A, status=404)

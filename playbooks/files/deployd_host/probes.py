@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deployd_host.replies import Json
 
 _HASHED = "/_next/static"
+_WARM_TIMES, _WARM_SECONDS = 50, 1.0
 
 
 def home_of(place: Place, release: str) -> tuple[str, bool]:
@@ -178,14 +179,25 @@ class Probe:
         )
 
     def _warm_up(self) -> list[Json]:
+        """Each once, and what a new server answers well again: after some tens of answers its code runs twice as fast.
+
+        What was live before has run, and going back to it does not wait.
+        """
         warmed: list[Json] = []
+        most = 1 if self.static or self.place.was_live(self.release) else _WARM_TIMES
         for path in self.warm:
+            until, times = time.monotonic() + _WARM_SECONDS, 1
             try:
-                answer = self._ask(path, timeout=self.request_timeout * 4, watch=lambda: None)
-                warmed.append({"path": path, "status": answer.status, "ms": answer.ms})
+                first = answer = self._warm(path)
+                while answer.status < 300 and times < most and time.monotonic() < until:
+                    answer, times = self._warm(path), times + 1
+                warmed.append({"path": path, "status": answer.status, "ms": first.ms, "times": times})
             except OSError as error:
-                warmed.append({"path": path, "status": None, "ms": None, "error": str(error)})
+                warmed.append({"path": path, "status": None, "ms": None, "times": times, "error": str(error)})
         return warmed
+
+    def _warm(self, path: str) -> Answer:
+        return self._ask(path, timeout=self.request_timeout * 4, watch=lambda: None)
 
 
 def verb_probe(call: Call) -> Json:
