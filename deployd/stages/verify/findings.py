@@ -26,6 +26,11 @@ _SAID = re.compile(
     r"Cannot find (?:module|package) '(?P<name>[^'\n]+)'(?: imported from (?P<importer>[^\s'\"]+))?"
     r"(?:\s+Require stack:\s+- (?P<stack>\S+))?"
 )
+_OTHER_PLATFORM = "install it for the hosts' platform; docs/verification.md says how"
+_OTHER_NODE = (
+    "it was built for another Node.js than this release's: say which with .nvmrc or build.node, commit no node_modules,"
+    " and build again with `deployd release --no-cache`"
+)
 _LIBRARY = re.compile(r"(?P<name>[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _READS = {"open", "openSync", "readFile", "readFileSync", "readdir", "readdirSync", "opendir", "opendirSync"}
 # what is meant to stay behind, or is looked for by everybody and needed by nobody
@@ -211,7 +216,7 @@ def _libraries(seen: Seen, checkout: Checkout | None) -> Iterator[Finding]:
         else:
             yield Finding(
                 kind="native", what=f"{path} cannot be loaded: {message.replace(ROOT + '/', '')}", error=error,
-                fix="install it for the hosts' platform; docs/verification.md says how",
+                fix=_OTHER_NODE if "NODE_MODULE_VERSION" in message else _OTHER_PLATFORM,
             )  # fmt: skip
 
 

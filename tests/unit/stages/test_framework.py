@@ -130,6 +130,7 @@ def test_a_package_json_that_is_a_link_to_itself_is_an_error(tmp_path: Path) -> 
         ({"start": "npm run migrate && node server.js", "migrate": "node migrate.js"}, "server.js"),
         ({"start": "npm run serve", "serve": "yarn prod", "prod": "node dist/main.js"}, "dist/main.js"),
         ({"start": "nest start", "start:prod": "node dist/main"}, "dist/main.js"),
+        ({"start": "ng serve", "serve:ssr:shop": "node dist/shop/server/server.mjs"}, "dist/shop/server/server.mjs"),
         ({"start": "ts-node --project tsconfig.server.json server.ts"}, "server.ts"),
         ({"start": "tsx watch server.ts"}, "server.ts"),
         ({"start": "pm2 start server.js -i max"}, "server.js"),

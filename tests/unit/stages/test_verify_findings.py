@@ -195,6 +195,14 @@ def test_a_library_that_a_native_module_needs_is_found_in_the_checkout(checkout:
     assert judged(event, checkout=checkout, foreign=True) == ()
 
 
+def test_a_native_module_for_another_node_says_so(checkout: Checkout) -> None:
+    message = "was compiled against a different Node.js version using\nNODE_MODULE_VERSION 115."
+    event = {"kind": "dlopen", "path": f"{ROOT}/node_modules/db/a.node", "message": message, "url": None}
+    (found,) = judged(event, checkout=checkout, output=message)
+    assert "another Node.js" in found.fix
+    assert "platform" not in found.fix
+
+
 def test_the_line_is_toml_that_deployd_reads(checkout: Checkout) -> None:
     found = judged(
         file("data/x.json", url="/api/data"), file("app/[slug]/text.md"), checkout=checkout,
