@@ -64,7 +64,7 @@ const path = require("path"); module.exports = require(path.join(__dirname, "bui
     "node_modules/.pnpm/below@1.0.0/node_modules/below/index.js": "module.exports = 1",
     "up.js": "require('../outside.js'); require('./plugins/a')",
 }  # fmt: skip
-ENTRIES = ["server.js", "esm/main.mjs", "native.js", "linked.js", "up.js"]
+ENTRIES = ["server.js", "esm/main.mjs", "native.js", "linked.js", "up.js", "started.js", "by/a.js"]
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path, text in FILES.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
+    (folder / "started.js").symlink_to("esm/thing.js")
+    (folder / "by").symlink_to("plugins")
     store = "node_modules/.pnpm/linked@1.0.0/node_modules"
     (folder / "node_modules/linked").symlink_to(".pnpm/linked@1.0.0/node_modules/linked")
     (folder / store / "below").symlink_to("../../below@1.0.0/node_modules/below")

@@ -29,9 +29,9 @@ def trace_entries(
 
     Only what can hold secrets is left out of nft's list, and told.
     """
-    base = Path(os.path.realpath(base))
+    given, base = base, Path(os.path.realpath(base))
     wish = analysis.Wish(
-        entries=tuple(os.path.relpath(os.path.realpath(entry), base) for entry in entries),
+        entries=tuple(_place(entry, given=given, base=base) for entry in entries),
         base=base,
         process_cwd=process_cwd,
         ignore=tuple(ignore) or None,
@@ -47,3 +47,9 @@ def trace_entries(
         files=tuple(found.files[path] for path in sorted(found.files)),
         warnings=found.warnings(),
     )
+
+
+def _place(entry: Path, *, given: Path, base: Path) -> str:
+    """An entry's path below the root, with the links on its way: nft lists them too. `base` is `given` resolved."""
+    place = os.path.relpath(entry, given)
+    return os.path.relpath(os.path.realpath(entry), base) if place.startswith("../") else place

@@ -37,7 +37,7 @@ class Found:
             path = file.path
             if f"{path}/".startswith(self._written) or (path.endswith(_MAPS) and not (maps or self._source_maps)):
                 continue  # the host puts a writable place there
-            if secrets.is_secret(path):
+            if secrets.is_secret(path) or _holds_key(file):
                 self._left_out.add(path)
                 continue
             if path not in self.files:
@@ -95,12 +95,17 @@ class Found:
         return f"{path}/".startswith(self._written)
 
 
+def _holds_key(file: TracedFile) -> bool:
+    return file.symlink is None and secrets.holds_key(file.path, source=file.source, size=file.size)
+
+
 def _way(path: str) -> str:
     name = path.rpartition("/")[2]
     is_example = any(word in name for word in ("example", "sample", "template"))
-    return (
-        f" (its values for the server: deployd env import {name})" if name.startswith(".env") and not is_example else ""
-    )
+    if name.endswith(".json"):
+        return f" (what it says for the server: deployd env set NAME=- < {path})"
+    is_values = name.startswith(".env") and not is_example
+    return f" (its values for the server: deployd env import {name})" if is_values else ""
 
 
 def _above(path: str) -> list[str]:

@@ -164,7 +164,8 @@ def _escapes(path: str, target: str) -> PackageError:
     return PackageError(
         f"{path!r} is a link to {target!r}, which lies outside of the app",
         code="symlink-escapes",
-        fix="replace the link by a copy of what it points to, or remove it",
+        fix="replace the link by a copy of what it points to, or remove it; what lies in the same repository is inside "
+        "when the root of tracing is (trace.root in deployd.toml, --base with --entry)",
     )
 
 

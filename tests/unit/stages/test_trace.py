@@ -183,11 +183,37 @@ def test_secret_files_are_left_out_and_named(built: Built) -> None:
         (".env/x", True), (".npmrc", True), (".git/HEAD", True), ("a/.git/x", True), ("id_rsa", True), ("tls.pem", True),
         ("TLS.KEY", True), (".aws/credentials", True), ("node_modules/x/.env", True), ("node_modules/x/.npmrc", True),
         ("node_modules/x/ca.pem", False), ("env.js", False), ("x.env.js", False), ("public/monkey", False),
-        ("id_rsa.pub", False), (".gitignore", False), ("environment/x", False),
+        ("id_rsa.pub", False), (".gitignore", False),
+        ("docker.env", True), (".dev.vars", True), ("id_ed25519_sk", True), ("a.ppk", True), (".kube/config", True), ("environment/x", False),
     ],
 )  # fmt: skip
 def test_what_counts_as_a_secret_file(path: str, secret: bool) -> None:  # noqa: FBT001
     assert secrets.is_secret(path) is secret
+
+
+ACCOUNT = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\nMIIE"}'
+SSH = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNz"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "travels"),
+    [
+        ("data/service-account.json", ACCOUNT, False), ("public/gcp.json", ACCOUNT, False), ("config/deploy", SSH, False),
+        ("config/deploy.txt", "\n" + SSH, False), ("config/ec", "-----BEGIN EC PRIVATE KEY-----\n", False),
+        ("config/public", "-----BEGIN PUBLIC KEY-----\nMIIB", True), ("data/keys.json", '{"private_key": null}', True),
+        ("data/keys.txt", "a key begins with -----BEGIN PRIVATE KEY-----", True),
+        ("node_modules/jose/test.json", ACCOUNT, True),
+    ],
+)  # fmt: skip
+def test_a_key_is_known_by_its_content(built: Built, path: str, content: str, travels: bool) -> None:  # noqa: FBT001
+    built.write((built.app if path.startswith("public/") else built.standalone) / path, content)
+    files = built.trace()
+    place = f"{built.place}/{path}" if built.place else path
+    assert (place in paths(files)) is travels
+    told = [warning for warning in files.warnings if "secrets" in warning]
+    assert len(told) == (0 if travels else 1)
+    assert all(place in warning for warning in told)
+    assert all("deployd env set" in warning for warning in told if path.endswith(".json"))
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../../../etc/passwd", "..", "a/../../.."])
