@@ -245,4 +245,4 @@ def test_a_recipe_is_of_one_shim() -> None:
     from deployd.stages.package import artifacts
 
     packed = hashlib.sha256(artifacts.shim()).hexdigest()
-    assert (planning.RECIPE, packed) == (7, "a11f60cc1d1335311eafe48ada0649a9a99185d52828bccdb0c5de1dfc6360b5")
+    assert (planning.RECIPE, packed) == (8, "a11f60cc1d1335311eafe48ada0649a9a99185d52828bccdb0c5de1dfc6360b5")
