@@ -103,17 +103,28 @@ def tabs(world: World, *, releases: int, say: Callable[[str], None]) -> None:
                         tab.page.wait_for_selector("output")
                     clicks += 1
         broken = [tab for tab in opened if tab.troubles or tab.marked is None]
+        leave(opened)
     failed, requests = told["failed"], told["requests"]
+    vitals = world.run("traffic", "--vitals", "--since", "2h", "--json").document
     say(
         f"visitors  {releases} releases (median {statistics.median(seconds):.1f} s), {TABS} browsers ({clicks} clicks) and"
         f" {CONNECTIONS} connections over https: {failed} of {requests} requests failed, {len(broken)} tabs broken"
         f" (0 and 0)"
     )
+    metrics = [one for release in vitals["vitals_by_release"] for one in release["metrics"]]
+    names = ", ".join(sorted({one["name"] for one in metrics}))
+    say(f"visitors  Core Web Vitals: {sum(one['count'] for one in metrics)} told by these browsers ({names})")
     for trouble in [
         *told["failures"][:5],
         *(one for tab in broken for one in (tab.troubles[:5] or ["it loaded anew"])),
     ]:
         say(f"visitors    {trouble}")
+
+
+def leave(opened: Sequence[Tab]) -> None:
+    """Leave the pages: that is when the last of what they tell of themselves comes."""
+    for tab in opened:
+        tab.page.goto("about:blank")
 
 
 def one_host(world: World) -> World:

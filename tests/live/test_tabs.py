@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,3 +104,19 @@ def test_tabs_go_on_through_a_release_and_load_anew_once_it_is_gone(world: World
         assert late.pages == ["/action", "/dynamic"]
         assert late.asked[-1][0] == third
         assert (old.troubles, late.troubles, new.troubles) == ([], [], [])
+        told_of_themselves(world, (old, late, new), {first, second, third})
+
+
+def told_of_themselves(world: World, tabs: tuple[Tab, ...], releases: set[str]) -> None:
+    """What the pages' own lines sent to the web server: by the release that each page is of, and by its route."""
+    for one in tabs:
+        one.page.goto("about:blank")  # the last of it comes when a page is left
+    deadline = time.monotonic() + 20
+    wanted = {("FCP", "/action"), ("FCP", "/dynamic"), ("TTFB", "/"), ("CLS", "/action"), ("LCP", "/action")}
+    while True:
+        found = world.run("traffic", "--vitals", "--since", "30m", "--json").document
+        named = {(one["name"], by["route"]) for by in found["vitals_by_route"] for one in by["metrics"]}
+        if named >= wanted:
+            break
+        assert time.monotonic() < deadline, found
+    assert {by["release"] for by in found["vitals_by_release"]} == releases

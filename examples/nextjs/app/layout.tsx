@@ -2,6 +2,7 @@ import type { Metadata } from "next";
 import Link from "next/link";
 import type { ReactNode } from "react";
 import "./style.css";
+import { Vitals } from "./vitals";
 
 export const metadata: Metadata = { title: "Shop", description: "The example app of deployd" };
 
@@ -20,6 +21,7 @@ export default function Layout({ children }: { children: ReactNode }) {
           ))}
         </nav>
         <main>{children}</main>
+        <Vitals />
       </body>
     </html>
   );
