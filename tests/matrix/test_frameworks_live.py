@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import live, moresites, nodesites, pagesites, sites
+from tests.support import live, moresites, nodesites, pagesites, sites, strangersites
 from tests.support.workbench import Workbench
 from tests.support.world import no_request_failed
 
@@ -81,6 +81,11 @@ KINDS: dict[str, Site] = {
     "solid-start": moresites.solid_start(),
     "docusaurus": moresites.docusaurus(),
     "migrating": moresites.migrating(),
+    "built-from-source": strangersites.built_from_source(),
+    "node-sqlite": strangersites.node_sqlite(),
+    "lone-mjs": strangersites.lone_mjs(),
+    "fastify-cli-typescript": strangersites.fastify_cli(),
+    "next-pnpm-catalog": strangersites.next_catalog(),
 }
 
 

@@ -88,8 +88,13 @@ def nest_monorepo() -> Site:
         "@nestjs/common": "11.1.9", "@nestjs/core": "11.1.9", "@nestjs/platform-express": "11.1.9",
         "reflect-metadata": "0.2.2", "rxjs": "7.8.2",
     }  # fmt: skip
-    tools = {"@nestjs/cli": "11.0.10", "typescript": "5.9.3", "@types/node": "22.10.7", "ts-loader": "9.5.4",
-             "webpack": "5.102.1"}
+    tools = {
+        "@nestjs/cli": "11.0.10",
+        "typescript": "5.9.3",
+        "@types/node": "22.10.7",
+        "ts-loader": "9.5.4",
+        "webpack": "5.102.1",
+    }
     projects = {
         name: {"type": "application", "root": f"apps/{name}", "entryFile": "main", "sourceRoot": f"apps/{name}/src",
                "compilerOptions": {"tsConfigPath": f"apps/{name}/tsconfig.app.json"}}
@@ -180,6 +185,7 @@ def docusaurus() -> Site:
                 "@docusaurus/core": "3.9.2", "@docusaurus/preset-classic": "3.9.2", "@mdx-js/react": "3.1.1",
                 "react": "19.2.0", "react-dom": "19.2.0",
             },
+            overrides={"@docsearch/react": "4.3.2", "@docsearch/core": "4.3.1"},
             scripts={"build": "docusaurus build", "start": "docusaurus start", "serve": "docusaurus serve"},
         ),
         "docusaurus.config.js": f"module.exports = {json.dumps(config)};\n",
