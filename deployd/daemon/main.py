@@ -51,8 +51,7 @@ def serve(
         if not folder.take(locks.held_by(who=who, command="deployd serve")):
             raise folder.busy("this state folder")
         daemon = wiring.make(paths, dict(settings), folder=folder, connect=connect)
-        if daemon.store.database.shared:
-            daemon.store.keyring.check()  # every daemon on the database has the same key
+        daemon.store.keyring.check()  # it must be there, and the same for every daemon on the database
         life = _Life(daemon, load or (lambda: settings))
         asyncio.run(life.run())
         daemon.store.close()

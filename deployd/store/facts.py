@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from deployd.store.tables import facts as table
+from deployd.store.tables import metadata
 
 if TYPE_CHECKING:
     from deployd.store.database import Database
@@ -26,6 +27,16 @@ class Facts:
         with self._database.read() as connection:
             found: str | None = connection.execute(sa.select(table.c.value).where(table.c.name == _KEY)).scalar()
         return found
+
+    def sealed_with(self) -> str | None:
+        """The id of the key of a secret that is kept here; None when there is none yet."""
+        sealing = [one for one in metadata.sorted_tables if "key_id" in one.c]
+        with self._database.read() as connection:
+            for one in sealing:
+                found: str | None = connection.execute(sa.select(one.c.key_id).limit(1)).scalar()
+                if found:
+                    return found
+        return None
 
     def keep_key_id(self, key_id: str) -> str:
         """Keep it, if none is kept; returns the one that is.

@@ -27,12 +27,14 @@ _NONCE_BYTES = 12
 class Keyring:
     """One key file, 0600, made when the first value is sealed.
 
-    With `facts` (several machines share the database), every machine must have the same one: the database knows which.
+    `facts` tell what the database has sealed already: then no new one is made. Where several machines share the
+    database (`shared`) every machine must have the same one: the database knows which.
     """
 
-    def __init__(self, file: Path, facts: Facts | None = None) -> None:
+    def __init__(self, file: Path, facts: Facts | None = None, *, shared: bool = False) -> None:
         self._file = file
         self._facts = facts
+        self._shared = shared
         self._key: bytes | None = None
 
     @property
@@ -74,21 +76,18 @@ class Keyring:
         return hmac.digest(own, text.encode(), "sha256").hex()[:32]
 
     def check(self) -> None:
-        """Raise DeploydError when the key file is not the one that the database's secrets were sealed with."""
-        self._load()
+        """Raise DeploydError when the key that the database's secrets were sealed with is missing or another one."""
+        if self._shared or (self._facts and self._facts.sealed_with() is not None):
+            self._load()
 
     def _load(self) -> bytes:
         if self._key is None:
             key = _read(self._file)
-            known = self._facts.key_id() if self._facts else None
-            if key is None and known is not None:
-                raise DeploydError(
-                    f"the database's secrets were sealed with key {known}, and {self._file} is missing",
-                    code="key-missing",
-                    fix="copy the key file from a machine whose daemon uses this database (mode 0600)",
-                )
+            known = self._facts.key_id() if self._facts and self._shared else None
+            if key is None:
+                self._refuse_another(known)
             key = key or _make(self._file)
-            if self._facts and known is None:
+            if self._facts and self._shared and known is None:
                 known = self._facts.keep_key_id(_id_of(key))
             if known is not None and known != _id_of(key):
                 raise DeploydError(
@@ -98,6 +97,20 @@ class Keyring:
                 )
             self._key = key
         return self._key
+
+    def _refuse_another(self, known: str | None) -> None:
+        """A missing key is made anew only where nothing was sealed with it: else nobody could open what is kept."""
+        sealed = known or (self._facts.sealed_with() if self._facts else None)
+        if sealed is None:
+            return
+        where = " or from a machine whose daemon uses this database" if self._shared else ""
+        raise DeploydError(
+            f"the database's secrets were sealed with key {sealed}, and {self._file} is missing",
+            code="key-missing",
+            live="apps serve on",
+            fix=f"put the key file back from the backup{where} (mode 0600, the owner of the folder); "
+            'if there is none: docs/daemon.md, "The key is lost"',
+        )
 
 
 def _id_of(key: bytes) -> str:

@@ -46,7 +46,7 @@ class Store:
         self._presence: Presence | None = None
         self._lock = threading.Lock()
         self.facts = Facts(self.database)
-        self.keyring = Keyring(paths.key, self.facts if self.database.shared else None)
+        self.keyring = Keyring(paths.key, self.facts, shared=self.database.shared)
         self.hosts = Hosts(self.database)
         self.releases = Releases(self.database)
         self.rollouts = Rollouts(self.database)

@@ -351,3 +351,27 @@ def test_the_audit_log_is_only_added_to(store):
         with pytest.raises(sa.exc.DBAPIError, match="append-only"), store.database.write() as connection:
             connection.exec_driver_sql(statement)
     assert [one.who for one in store.audit.latest()] == ["ada"]
+
+
+def test_a_missing_key_is_made_anew_only_while_nothing_was_sealed_with_it(another, paths):
+    """Else nobody could open what is kept, and the old one might still be in a backup."""
+    first = another()
+    first.keyring.check()
+    first.secrets.put("hook", app="shop", name="", value=Secret("canary"), who="root")
+    kept = paths.key.read_text()
+    paths.key.unlink()
+    second = another()
+    for act in (
+        second.keyring.check,
+        lambda: second.secrets.put("hook", app="other", name="", value=Secret("x"), who="root"),
+        lambda: second.secrets.reveal("hook", app="shop", name=""),
+    ):
+        with pytest.raises(DeploydError) as caught:
+            act()
+        assert caught.value.code == "key-missing"
+        assert "backup" in caught.value.fix
+        assert str(paths.key) in caught.value.what
+    assert not paths.key.exists()
+    paths.key.write_text(kept)
+    paths.key.chmod(0o600)
+    assert second.secrets.reveal("hook", app="shop", name="").reveal() == "canary"
