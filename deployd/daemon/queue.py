@@ -128,11 +128,12 @@ class Dispatcher:
         asked = self._store.rollouts.ask_to_stop(rollout, who=who)
         with self._lock:
             running = self._running.get(rollout)
-        if not asked and self._store.queue.get(rollout).state == "running":
+        kept = None if asked else self._store.queue.find(rollout)  # a command without a daemon leaves no ask
+        if kept is not None and kept.state == "running":
             # it is no rollout yet: its repository is being fetched, here or by another daemon
             if running:
                 running.cancel.set()
-            return self._store.queue.ask_to_stop(rollout, who=who)
+            asked = self._store.queue.ask_to_stop(rollout, who=who)
         return asked
 
     # the queue

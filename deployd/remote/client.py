@@ -167,11 +167,16 @@ class RemoteClient(RemoteKept):
         raise _without_rollout(rollout, last)
 
     def _attend(self, rollout: RolloutId, report: Report, leave: threading.Event | None) -> dict[str, Any]:
-        seen, gone_since, tell = 0, None, teller(report)
+        seen, tell = 0, teller(report)
+        gone_since: float | None = None
+
+        def back() -> None:
+            nonlocal gone_since
+            gone_since = None
+
         while True:
             try:
-                for name, fields in self._link.stream(f"/v1/rollouts/{rollout}/events", last=seen):
-                    gone_since = None
+                for name, fields in self._link.stream(f"/v1/rollouts/{rollout}/events", last=seen, opened=back):
                     if name == "end":
                         return fields
                     seen = max(seen, int(fields.get("seq") or 0))

@@ -32,6 +32,7 @@ _QUIET = 30.0  # a stream says something every two seconds
 _IDLE = 10.0  # the daemon closes what is idle for 30
 _LONGEST = 107
 _FAILED = 400
+_NOBODY_BEHIND = frozenset({502, 503, 504})  # of a proxy, while the daemon is started again
 _STREAM = {"Accept": "text/event-stream"}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 BROKEN = (OSError, http.client.HTTPException)
@@ -102,11 +103,23 @@ class Connection:
         return ended.get("result")
 
     def stream(
-        self, path: str, *, last: int | None = None, quiet: float | None = _QUIET, **query: Any
+        self,
+        path: str,
+        *,
+        last: int | None = None,
+        quiet: float | None = _QUIET,
+        opened: Callable[[], None] | None = None,
+        **query: Any,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The events of a stream, to its end; raises OSError or HTTPException when it breaks."""
+        """The events of a stream, to its end; `opened` is called once it is there (its first event may take long).
+
+        Raises OSError or HTTPException when it breaks.
+        """
         headers = _STREAM | ({"Last-Event-ID": str(last)} if last is not None else {})
-        yield from self._events(self._send("GET", _with(path, query), None, headers), quiet=quiet)
+        reply = self._send("GET", _with(path, query), None, headers)
+        if opened and reply.status < _FAILED:
+            opened()
+        yield from self._events(reply, quiet=quiet)
 
     def _events(self, reply: http.client.HTTPResponse, *, quiet: float | None) -> Iterator[tuple[str, dict[str, Any]]]:
         refuse(reply)
@@ -255,6 +268,14 @@ def _problem(status: int, data: bytes) -> DeploydError:
         docs = told.pop("docs", None)
         fields = {**told, "docs": docs, "retryable": bool(body.get("retryable"))}
         return error_from_json({"class": body["class"], "fields": fields})
+    if status in _NOBODY_BEHIND:
+        return UnreachableError(
+            f"what stands before the daemon answered with status {status}: the daemon does not answer there",
+            code="daemon-unreachable",
+            live="unknown; apps do not depend on the daemon",
+            fix="see `systemctl status deployd` there",
+            retryable=True,
+        )
     return errors.DeploydError(
         f"the daemon answered with status {status}, and not in deployd's words",
         code="daemon-strange",

@@ -22,7 +22,7 @@ from deployd.daemon.wiring import Daemon
 from deployd.domain.ask import Ask
 from deployd.domain.ids import AppName, EnvironmentName, HostName, ReleaseId
 from deployd.domain.options import Keep, Options
-from deployd.errors import NotAllowedError, UnreachableError, UsageError
+from deployd.errors import NotAllowedError, NotFoundError, UnreachableError, UsageError
 from deployd.hosts import doctor, keys
 from deployd.rollouts import adopting, differences, draining, look, removing, upkeep
 from deployd.rollouts.fleet import raise_first
@@ -219,8 +219,11 @@ def diff(release: Release, other: Release, caller: Reader, daemon: TheDaemon) ->
     """What differs between two releases: files by their hashes, packages, routes."""
     found = []
     for one in (release, other):
-        made = daemon.store.releases.get(ReleaseId(one))
-        caller.must(made.app)
+        made = daemon.store.releases.find(ReleaseId(one))
+        if made is None or not caller.may(made.app):
+            raise NotFoundError(
+                f"there is no release {one}", code="release-unknown", fix="deployd releases lists those there are"
+            )
         found.append(made)
     return differences.between(*found, artifacts=daemon.paths.artifacts)
 

@@ -28,9 +28,10 @@ def healthz(daemon: Annotated[Daemon, Depends(daemon_of)]) -> Response:
 
 @router.get("/metrics", response_class=Response)
 def metrics(
-    daemon: Annotated[Daemon, Depends(daemon_of)], _caller: Annotated[Caller, Depends(require("read"))]
+    daemon: Annotated[Daemon, Depends(daemon_of)], caller: Annotated[Caller, Depends(require("read"))]
 ) -> Response:
-    """For Prometheus; needs a token with the scope read."""
+    """For Prometheus; needs a token with the scope read that is bound to no app: all of them are counted."""
+    caller.must_be_unbound()
     return Response(daemon.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -34,8 +34,10 @@ def rollouts(
     limit: Annotated[Count, Query()] = 20,
 ) -> dict[str, Any]:
     """What was done, newest first, and what waits in the queue, oldest first."""
-    place = (AppName(app) if app else None, EnvironmentName(environment) if environment else None)
-    done = [one for one in daemon.store.rollouts.latest(*place, limit=limit) if caller.may(one.app)]
+    there = EnvironmentName(environment) if environment else None
+    apps: list[AppName | None] = [AppName(one) for one in ((app,) if app else caller.apps)]
+    found = [one for name in apps or [None] for one in daemon.store.rollouts.latest(name, there, limit=limit)]
+    done = sorted(found, key=lambda one: one.created, reverse=True)[:limit] if len(apps) > 1 else found
     waiting = [
         one
         for one in daemon.store.queue.waiting()
@@ -84,6 +86,13 @@ def cancel(rollout: Rollout, request: Request, caller: Releaser, daemon: TheDaem
     place = _visible(daemon, caller, wanted)
     request.state.audit = {"action": "cancel", "subject": str(wanted), "app": place[0], "environment": place[1]}
     if not daemon.dispatcher.cancel(wanted, who=caller.who):
+        approval = daemon.store.approvals.find(wanted)
+        if approval is not None and approval.state == "pending":
+            raise NotFoundError(
+                f"rollout {wanted} has prepared {approval.release}, which waits for a yes: nothing runs",
+                code="nothing-runs",
+                fix=f"deployd reject {wanted}",
+            )
         raise _nothing_runs(f"rollout {wanted} is at its end already")
     return {"rollout": wanted}
 

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from deployd.daemon.api import app as api
 from deployd.daemon.api import auth
 from deployd.domain.daemon import SCOPES
-from deployd.domain.ids import AppName
+from deployd.domain.ids import AppName, EnvironmentName, RolloutId
 from tests.contract.test_store import provenance_of, release_of
 from tests.unit.daemon.frame import TestClient
 
@@ -92,6 +92,7 @@ def test_what_concerns_every_app_is_not_for_a_token_of_some(frame):
     assert frame.client.post("/v1/adopt", json={}, headers=headers).json()["title"] == "token-app"
     assert frame.client.get("/v1/audit", headers=headers).json()["title"] == "token-app"
     assert frame.client.get("/v1/tokens", headers=headers).json()["title"] == "token-app"
+    assert frame.client.get("/metrics", headers=headers).json()["title"] == "token-app"
 
 
 def test_a_route_without_a_door_ends_the_start(frame, monkeypatch):
@@ -136,10 +137,26 @@ def test_who_is_bound_to_an_app_learns_nothing_of_others_releases_and_keys(frame
     bodies = [{"app": "shop", "environment": "staging", "release": one} for one in (made.id, release_of(2).id)]
     answers = [frame.client.post("/v1/promotes", json=one, headers=frame.token("release", "shop")) for one in bodies]
     assert [(one.status_code, one.json()["title"]) for one in answers] == [(404, "release-unknown")] * 2
+    answer = frame.client.get(f"/v1/releases/{made.id}/diff/{made.id}", headers=frame.token("read", "shop"))
+    assert (answer.status_code, "bank" in answer.text) == (404, False)
     for name, apps in (("anna", ["shop"]), ("bob", ["bank"]), ("carl", [])):
         frame.daemon.store.git_keys.add(name=name, fingerprint=name, line=name, apps=apps, who="test")
     told = frame.client.get("/v1/keys", headers=frame.token("read", "shop")).json()["keys"]
     assert [one["name"] for one in told] == ["anna", "carl"]
+
+
+def test_who_is_bound_to_apps_sees_their_rollouts_however_many_others_there_are(frame):
+    apps = ["shop", "bank", *["other"] * 5]
+    for number, app in enumerate(apps):
+        frame.daemon.store.rollouts.add(
+            RolloutId(f"r-20261121-10153{number}-k2x7ab"), kind="release", app=AppName(app), state="building",
+            environment=EnvironmentName("production"), who="ada", wish={}, owner="test",
+        )  # fmt: skip
+    for bound in (["shop"], ["shop", "bank"]):
+        told = frame.client.get("/v1/rollouts", params={"limit": 2}, headers=frame.token("read", *bound)).json()
+        assert [one["app"] for one in told["rollouts"]] == bound[::-1]
+    told = frame.client.get("/v1/rollouts", params={"limit": 2}, headers=frame.token("read")).json()
+    assert [one["app"] for one in told["rollouts"]] == ["other", "other"]
 
 
 def test_expired_and_revoked_tokens_are_refused(frame):

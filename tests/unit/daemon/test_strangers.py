@@ -79,6 +79,13 @@ def test_who_may_act_for_one_app_decides_nothing_about_another(frame, word):
     assert consent.find(store, ROLLOUT, AppName("bank"), EnvironmentName("production")).app == "bank"
 
 
+def test_what_waits_for_a_yes_is_rejected_and_not_cancelled_and_that_is_said(frame):
+    waiting(frame.daemon.store, "shop")
+    frame.daemon.store.rollouts.finish(ROLLOUT, state="waiting", outcome="waiting", result={}, error=None)
+    answer = frame.local.post(f"/v1/rollouts/{ROLLOUT}/cancel")
+    assert (answer.status_code, answer.json()["error"]["fix"]) == (404, f"deployd reject {ROLLOUT}")
+
+
 def test_a_schedule_names_a_release_of_its_own_app(frame):
     made = replace(release_of(1), app=AppName("bank"))
     frame.daemon.store.releases.add(made, provenance=provenance_of(made))

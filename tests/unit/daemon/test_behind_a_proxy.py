@@ -1,0 +1,102 @@
+"""A rollout is followed through a proxy that says 502 while the daemon is started again, and through quiet hours."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+
+from deployd.domain.ids import RolloutId
+from deployd.domain.secret import Secret
+from deployd.errors import UnreachableError
+from deployd.paths import StatePaths
+from deployd.remote import client as remote
+from deployd.remote.client import RemoteClient
+from deployd.remote.connection import Daemon
+
+RESULT = {
+    "rollout": "r-20261121-101530-k2x7ab", "release": None, "outcome": "live", "previous": None, "duration_s": 1.0,
+    "flip_s": None, "hosts": [],
+}  # fmt: skip
+PAGE = b"<html>502 Bad Gateway</html>"
+
+
+class Front:
+    """Answers in turn: a status with a page, or the lines of a stream; the last one is said again."""
+
+    def __init__(self, *answers: int | bytes) -> None:
+        self.left = list(answers)
+        front = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                now = front.left.pop(0) if len(front.left) > 1 else front.left[0]
+                status, body = (now, PAGE) if isinstance(now, int) else (200, now)
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def front():
+    made: list[Front] = []
+
+    def make(*answers: int | bytes) -> Front:
+        made.append(Front(*answers))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def client_of(front, tmp_path):
+    return RemoteClient(Daemon(url=front.url, token=Secret("dpl_x")), StatePaths(tmp_path), who="ada")
+
+
+def attend(client):
+    return client.attend(
+        RolloutId("r-20261121-101530-k2x7ab"), report=lambda *_, **__: None, cancel=threading.Event(), cancels=False
+    )
+
+
+END = b": still here\n\nevent: end\ndata: " + json.dumps({"result": RESULT, "error": None}).encode() + b"\n\n"
+QUIET = b": still here\n\n"  # and then it is cut
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_what_a_proxy_says_while_the_daemon_starts_is_waited_for(front, tmp_path, status):
+    client = client_of(front(status, status, END), tmp_path)
+    assert attend(client).outcome == "live"
+    client = client_of(front(status), tmp_path)
+    with pytest.raises(UnreachableError) as caught:
+        client.me()
+    assert (caught.value.code, caught.value.retryable) == ("daemon-unreachable", True)
+
+
+def test_each_time_that_it_goes_has_its_own_patience(front, tmp_path, monkeypatch):
+    """Nothing is told between two restarts: the time since the first one is not the second one's."""
+    moment = [0.0]
+
+    def sleep(_: float) -> None:
+        moment[0] += 0.6 * remote.COMES_BACK
+
+    monkeypatch.setattr(remote, "time", SimpleNamespace(monotonic=lambda: moment[0], sleep=sleep))
+    assert attend(client_of(front(502, QUIET, 502, QUIET, 502, END), tmp_path)).outcome == "live"
+    with pytest.raises(UnreachableError) as caught:
+        attend(client_of(front(QUIET, 502), tmp_path))
+    assert caught.value.code == "daemon-gone"
