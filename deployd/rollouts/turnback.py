@@ -75,6 +75,7 @@ def flip_back(rollout: Rollout, release: ReleaseId, previous: Previous, flips: S
     if not rollout.store.rollouts.get(rollout.id).touched:
         return {"stuck": {}, "live": describe(previous)}
     if successor := finishing.took_over(rollout):
+        drains.give_back(rollout, previous)  # what is live is not this one's business any more; what it took out is
         return {"stuck": {}, "live": f"what rollout {successor} makes live"}
     stuck = _flip_back_once(rollout, release, previous)
     if stuck:

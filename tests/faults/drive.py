@@ -139,7 +139,9 @@ def stand_in() -> None:
 def wish_of(hosts, arguments):
     strategy = "canary" if arguments.waves else "all"
     consent = Approval(mode=arguments.approval, timeout=arguments.approval_timeout)
-    waves = Waves(strategy=strategy, pause=0.01, before=arguments.before, bake=arguments.bake)
+    waves = Waves(
+        strategy=strategy, pause=0.01, before=arguments.before, bake=arguments.bake, drain_wait=arguments.drain
+    )
     options = Options(waves=waves, approval=consent)
     if arguments.verb == "rollback":
         return RollbackWish(app=APP, environment=PRODUCTION, hosts=hosts, options=options)
@@ -201,6 +203,7 @@ def main() -> None:
     parser.add_argument("--waves", action="store_true")
     parser.add_argument("--before")
     parser.add_argument("--bake", type=float, default=0.0)
+    parser.add_argument("--drain", type=float, default=0.0)
     parser.add_argument("--timeout", type=float)
     parser.add_argument("--confirm-within", type=float)
     parser.add_argument("--approval", default="off")
