@@ -84,7 +84,9 @@ class Authority:
                     "acme_ca_root holds no certificate", code="certificate-unreadable", live="unchanged",
                     fix="name a PEM file: -----BEGIN CERTIFICATE-----",
                 ) from error  # fmt: skip
-        self._http = httpx.Client(verify=self._context, timeout=30, headers={"User-Agent": "deployd"})
+        self._http = httpx.Client(
+            verify=self._context, timeout=httpx.Timeout(30, connect=10), headers={"User-Agent": "deployd"}
+        )
         self._urls: Mapping[str, str] = {}
         self._nonce: str | None = None
         self._account_url: str | None = None

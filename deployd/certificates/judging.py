@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Level = Literal["ok", "warn", "error"]
 _PERMANENT = (301, 308)
+_EARLY = 307
+_MISSING = 404
 _BROKEN = 500
 
 
@@ -53,9 +55,12 @@ def check(name: str, question: Question) -> tuple[Finding, ...]:
     found = [*_dns(name, asked, question)]
     for host, places in question.hosts.items():
         for address in places[:1]:
-            found += _plain(name, asked, host, address, question)
+            shown = None
             if sites.way_of(question.run) != "off":
-                found += _secure(name, asked, host, address, question)
+                shown = visiting.ask_secure(asked, address, trusting=question.trusting)
+            found += _plain(name, asked, host, address, question, shown=shown)
+            if shown:
+                found += _secure(name, host, address, question, shown)
     return tuple(found)
 
 
@@ -114,7 +119,9 @@ def _record(name: str, address: str) -> str:
     return f"{name} {'AAAA' if ':' in address else 'A'} {address}"
 
 
-def _plain(name: str, asked: str, host: str, address: str, question: Question) -> Iterator[Finding]:
+def _plain(
+    name: str, asked: str, host: str, address: str, question: Question, *, shown: visiting.Shown | None
+) -> Iterator[Finding]:
     """Port 80, or the app's own: it answers, or leads to https."""
     run = question.run
     port = run.port if sites.way_of(run) == "off" else sites.HTTP
@@ -133,8 +140,15 @@ def _plain(name: str, asked: str, host: str, address: str, question: Question) -
             "warn" if broken else "ok", f"http answers {answer.status}", "see `deployd status`" if broken else None
         )
     else:
-        scheme = "http" if sites.way_of(run) == "off" else "https"
-        yield _leads(name, host, answer, f"{scheme}://{target or asked}")
+        way = sites.way_of(run)
+        early = shown is not None and (shown.certificate is None or shown.distrust is not None)
+        obtained = early and way in {"acme", "files"} and not isinstance(run.tls, tuple)
+        leads_early = answer.status == _EARLY and (answer.location or "").startswith(f"http://{target}")
+        if obtained and (leads_early if target else answer.status not in (*_PERMANENT, _MISSING)):
+            what = f"http answers {answer.status}: it leads to https once there is a certificate"
+            yield finding("warn", what, "see what is said of port 443")
+        else:
+            yield _leads(name, host, answer, f"{'http' if way == 'off' else 'https'}://{target or asked}")
 
 
 def _leads(name: str, host: str, answer: visiting.Answer, target: str) -> Finding:
@@ -145,16 +159,17 @@ def _leads(name: str, host: str, answer: visiting.Answer, target: str) -> Findin
     return Finding(name=name, host=host, level="error", what=f"{said}, and should lead to {target}", fix=fix)
 
 
-def _secure(name: str, asked: str, host: str, address: str, question: Question) -> Iterator[Finding]:
+def _secure(name: str, host: str, address: str, question: Question, shown: visiting.Shown) -> Iterator[Finding]:
     """Port 443: a certificate that browsers take, and the app or the redirect behind it."""
     run = question.run
-    shown = visiting.ask_secure(asked, address, trusting=question.trusting)
 
     def finding(level: Level, what: str, fix: str | None = None) -> Finding:
         return Finding(name=name, host=host, level=level, what=what, fix=fix)
 
     if shown.certificate is None:
-        fix = f"open port 443 to {address} (TCP and UDP); the host's own words: journalctl -u deployd-web"
+        fix = f"open port 443 to {address} (TCP and UDP)"
+        if shown.error == visiting.UNCERTIFIED:
+            fix = f"`deployd host check {host}` tells what the authority said; it is tried again"
         yield finding("error", f"port 443 of {address}: {shown.error}", fix)
         return
     yield from judge_certificate(name, host, shown.certificate, run=run, now=time.time())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from deployd.certificates.reading import Certificate
 
+UNCERTIFIED = "no certificate for this name yet"
 _WAIT = 10.0
 _SECURE = 443
 
@@ -104,5 +105,5 @@ def _why(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, ssl.SSLError) and "INTERNAL_ERROR" in str(error):
-        return "no certificate for this name yet"
+        return UNCERTIFIED
     return str(getattr(error, "strerror", None) or error) or type(error).__name__

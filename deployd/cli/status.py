@@ -144,6 +144,9 @@ def _approval(found: Status) -> str:
 def _certificate(found: Status) -> str:
     """Only of one that ends soon; others are nothing to look at."""
     served = [host.certificate for host in found.hosts if host.certificate]
+    missing = sorted({name for one in served for name in one.get("missing") or ()})
+    if missing:
+        return f"none yet for {', '.join(missing)}: http is answered meanwhile; `deployd domain check` says why"
     ends = min((str(one["until"]) for one in served if one["soon"]), default="")
     if not ends:
         return ""

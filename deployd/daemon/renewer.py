@@ -70,7 +70,7 @@ class Renewer:
         now, told = certifying.renew(
             daemon.paths, daemon.store, daemon.workshop.pool_of, kept, who="deployd", report=report
         )
-        if now and now.certificate.ends != kept.certificate.ends:
+        if now and now.certificate and now.certificate != kept.certificate:
             self._log.info(
                 "certificate_renewed", **where, names=list(now.certificate.names), until=now.certificate.ends
             )

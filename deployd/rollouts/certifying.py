@@ -8,13 +8,11 @@ refuses holds no release up: what is there is served on, and the next look tries
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployd import process, settings
 from deployd.certificates import acme, reading
 from deployd.certificates.obtaining import Obtained, obtain
 from deployd.domain import sites
@@ -22,7 +20,8 @@ from deployd.domain.events import Event, quiet
 from deployd.domain.ids import AppName, EnvironmentName, HostName
 from deployd.domain.quantity import format_duration
 from deployd.domain.secret import Secret
-from deployd.errors import CertificateError, CommandError, ConfigError, HostError
+from deployd.errors import CertificateError, ConfigError, HostError
+from deployd.rollouts import answering
 from deployd.rollouts.fleet import raise_first
 from deployd.rollouts.locks import FileLock, held_by
 
@@ -40,7 +39,8 @@ if TYPE_CHECKING:
     from deployd.store.secrets import SecretKind
 
 _KIND: SecretKind = "certificate"
-_DNS_WAIT = 900.0
+_AGAIN = 3600.0
+_NO_KEY = Secret("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +63,24 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A certificate that deployd obtained, with the site that it is for. `problem` is why the last try failed."""
+    """A certificate that deployd obtained, with the site that it is for; None (and no chain) while there is none yet.
+
+    `problem` is why the last try failed, and `tried` when that was (seconds since the epoch).
+    """
 
     site: Site
-    chain: str
-    key: Secret
-    certificate: reading.Certificate
+    chain: str = ""
+    key: Secret = _NO_KEY
+    certificate: reading.Certificate | None = None
     problem: str | None = None
+    tried: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """As in `domain renew --json`."""
         return {
             "app": self.site.app,
             "environment": self.site.environment,
-            **self.certificate.to_json(),
+            **(self.certificate.to_json() if self.certificate else _nothing(self.site)),
             "hosts": list(self.site.hosts),
             "problem": self.problem,
         }
@@ -87,6 +91,10 @@ def bring(rollout: Rollout, run: Run) -> None:
 
     Raises CertificateError when an operator's own is of no use.
     """
+    if sites.way_of(run) != "files" or isinstance(run.tls, tuple):
+        kept = find(rollout.store, rollout.app, rollout.environment)
+        if kept and kept.certificate is None:  # nobody asks for it any more
+            forget(rollout.store, rollout.app, rollout.environment)
     if sites.way_of(run) != "files":
         return
     if isinstance(run.tls, tuple):
@@ -95,7 +103,7 @@ def bring(rollout: Rollout, run: Run) -> None:
         if found.is_soon(time.time()):
             _warn(rollout.report, "certificate-soon", f"{run.tls[0]} ends in {format_duration(left)}", "renew it")
     else:
-        if run.preview_domain and not _dns_command():
+        if run.preview_domain and not answering.dns_command():
             what = f"previews below {run.preview_domain} have no certificate: several hosts need a wildcard's"
             _warn(rollout.report, "acme-dns-missing", what, "set `acme_dns` in the machine's configuration")
         kept = ensure(
@@ -104,10 +112,11 @@ def bring(rollout: Rollout, run: Run) -> None:
             rollout.pool,
             site_of(rollout.app, rollout.environment, rollout.hosts, run),
             who=rollout.who,
+            patient=True,
             report=rollout.report,
             cancel=rollout.stop,
         )
-        if kept is None:
+        if kept is None or kept.certificate is None:
             return
         chain, key, found = kept.chain, kept.key, kept.certificate
 
@@ -126,7 +135,7 @@ def check_own(run: Run) -> None:
 def site_of(app: AppName, environment: EnvironmentName, hosts: Sequence[HostName], run: Run) -> Site:
     """What these options ask an authority for."""
     root = read_file(run.acme_ca_root, "acme_ca_root") if run.acme_ca_root else None
-    previews = (f"*.{app}.{run.preview_domain}",) if run.preview_domain and _dns_command() else ()
+    previews = (f"*.{app}.{run.preview_domain}",) if run.preview_domain and answering.dns_command() else ()
     return Site(
         app=app,
         environment=environment,
@@ -168,32 +177,36 @@ def ensure(
     *,
     who: str,
     force: bool = False,
+    patient: bool = False,
     report: Report = quiet,
     cancel: threading.Event | None = None,
 ) -> Kept | None:
     """The certificate of a site, obtained if there is none, if it is due, or does not fit; None if it is not to be had.
 
-    Who else obtains the same one is waited for.
+    Who else obtains the same one is waited for. Who is `patient` does not ask an authority that failed within the hour,
+    as long as there is one of use.
     """
     lock = FileLock(paths.root / f"certificate-{site.app}-{site.environment}.lock")
     with lock:
         lock.take(held_by(who=who, command="certificate", app=site.app, environment=site.environment), wait=300)
         kept = find(store, site.app, site.environment)
-        if kept and not force and _fits(kept, site) and not kept.certificate.is_due(time.time()):
+        usable = kept is not None and _is_usable(kept, site)
+        if kept and not force and _fits(kept, site) and not _is_due(kept):
             wider = replace(site, hosts=_together(kept.site.hosts, site.hosts))
             if wider != kept.site:
                 kept = replace(kept, site=wider)
                 _keep(store, kept, who=who)
             return kept
+        if kept and usable and kept.problem and patient and time.time() < kept.tried + _AGAIN:
+            what = f"no new certificate: {kept.problem}; the one there is stays"
+            _warn(report, "certificate-waits", what, "it is tried again within the hour; now: `deployd domain renew`")
+            return kept
         try:
             obtained = _obtain(store, pool, site, who=who, cancel=cancel)
         except CertificateError as error:
-            usable = kept is not None and _is_usable(kept, site)
-            more = "the one there is stays" if usable else "the hosts' own authority stands in, which browsers distrust"
-            _warn(report, error.code, f"no new certificate: {error.what}; {more}", error.fix)
-            if kept:
-                kept = replace(kept, problem=error.what)
-                _keep(store, kept, who=who)
+            _warn(report, error.code, f"no new certificate: {error.what}; {_meanwhile(kept, usable=usable)}", error.fix)
+            kept = replace(kept or Kept(site=site), problem=error.what, tried=time.time())
+            _keep(store, kept if kept.certificate else replace(kept, site=site), who=who)
             return kept if usable else None
         everywhere = _together(kept.site.hosts if kept else (), site.hosts)
         fresh = Kept(
@@ -224,22 +237,22 @@ def renew(
     site = replace(kept.site, hosts=tuple(name for name in kept.site.hosts if name in known))
     with connect(site.hosts) as pool:
         now = ensure(paths, store, pool, site, who=who, force=force, report=report)
-        if now is None:
-            return None, {}
-        give = now
+        if now is None or now.certificate is None:
+            return find(store, site.app, site.environment), {}
+        chain, key, found = now.chain, now.key, now.certificate
 
         def one(helper: Helper) -> bool:
-            return _give(helper, site.app, site.environment, chain=give.chain, key=give.key, found=give.certificate)
+            return _give(helper, site.app, site.environment, chain=chain, key=key, found=found)
 
         return now, pool.each(site.hosts, one)
 
 
 def find(store: Store, app: AppName, environment: EnvironmentName) -> Kept | None:
-    """The certificate that deployd obtained for an app, or None."""
+    """The certificate that deployd obtained for an app, or could not obtain yet; None where it never tried."""
     found = store.secrets.find(_KIND, app=app, name=environment)
     value = store.secrets.reveal(_KIND, app=app, name=environment)
     secret = json.loads(value.reveal()) if value else {}
-    if found is None or not secret.get("chain"):
+    if found is None or "site" not in (found.extra or {}):
         return None
     site = found.extra["site"]
     return Kept(
@@ -254,8 +267,9 @@ def find(store: Store, app: AppName, environment: EnvironmentName) -> Kept | Non
         ),
         chain=secret["chain"],
         key=Secret(secret["key"]),
-        certificate=reading.read_chain(secret["chain"]),
+        certificate=reading.read_chain(secret["chain"]) if secret["chain"] else None,
         problem=found.extra.get("problem"),
+        tried=float(found.extra.get("tried") or 0),
     )
 
 
@@ -273,7 +287,7 @@ def everything(store: Store) -> tuple[Kept, ...]:
 def _obtain(store: Store, pool: Pool, site: Site, *, who: str, cancel: threading.Event | None) -> Obtained:
     account = acme.Account(_account_key(store, site, who=who))
     with acme.Authority(site.directory, account=account, root=site.root, cancel=cancel) as authority:
-        return obtain(site.names, authority=authority, answers=_Hosts(pool, site.hosts), email=site.email)
+        return obtain(site.names, authority=authority, answers=answering.Hosts(pool, site.hosts), email=site.email)
 
 
 def _account_key(store: Store, site: Site, *, who: str) -> Secret:
@@ -284,61 +298,6 @@ def _account_key(store: Store, site: Site, *, who: str) -> Secret:
         found = acme.new_key()
         store.secrets.put("acme", app=site.app, name=name, value=found, who=who)
     return found
-
-
-class _Hosts:
-    """Answers an authority's questions: over http on every host, over DNS by the machine's own command."""
-
-    def __init__(self, pool: Pool, hosts: Sequence[HostName]) -> None:
-        self._pool = pool
-        self._hosts = hosts
-
-    def put(self, token: str, text: str) -> None:
-        """On every host that can be reached; nobody asks one that is down."""
-        outcomes = self._pool.each(self._hosts, lambda helper: helper.answer(token, text))
-        if all(isinstance(one, HostError) for one in outcomes.values()):
-            raise_first(outcomes, live="unchanged")
-
-    def take(self, token: str) -> None:
-        """What stays behind goes within an hour of the next one."""
-        self._pool.each(self._hosts, lambda helper: helper.answer(token, None))
-
-    def put_dns(self, name: str, value: str) -> None:
-        """By the command of the setting `acme_dns`."""
-        self._run("set", name, value)
-
-    def take_dns(self, name: str, value: str) -> None:
-        """A record that stays harms nobody."""
-        try:
-            self._run("remove", name, value)
-        except CertificateError:
-            return
-
-    def _run(self, doing: str, name: str, value: str) -> None:
-        command = _dns_command()
-        if not command:
-            raise CertificateError(
-                "a wildcard is proven over DNS, and this machine has no command for that",
-                code="acme-dns-missing",
-                live="unchanged: what is served stays as it is",
-                fix="set `acme_dns` in the machine's configuration (docs/domains.md), or bring a certificate",
-            )
-        try:
-            process.run([*shlex.split(command), doing, name, value], timeout=_DNS_WAIT)
-        except CommandError as error:
-            raise CertificateError(
-                f"`{command}` did not {doing} the record {name}",
-                code="acme-dns-failed",
-                live="unchanged: what is served stays as it is",
-                details=error.details,
-                fix="run it by hand; its last words are above",
-            ) from error
-
-
-def _dns_command() -> str | None:
-    """The machine's command that makes records in DNS, for wildcards; previews of several hosts have one."""
-    command = settings.in_force().get("acme_dns")
-    return str(command) if command else None
 
 
 def _give(
@@ -357,11 +316,32 @@ def _give(
 
 def _fits(kept: Kept, site: Site) -> bool:
     """Whether a certificate is what is asked for now."""
-    return kept.site.directory == site.directory and not sites.uncovered(site.names, kept.certificate.names)
+    return kept.site.directory == site.directory and _names_all(kept, site)
+
+
+def _is_due(kept: Kept) -> bool:
+    return kept.certificate is None or kept.certificate.is_due(time.time())
 
 
 def _is_usable(kept: Kept, site: Site) -> bool:
-    return not sites.uncovered(site.names, kept.certificate.names) and kept.certificate.left(time.time()) > 0
+    return kept.certificate is not None and _names_all(kept, site) and kept.certificate.left(time.time()) > 0
+
+
+def _names_all(kept: Kept, site: Site) -> bool:
+    return kept.certificate is not None and not sites.uncovered(site.names, kept.certificate.names)
+
+
+def _meanwhile(kept: Kept | None, *, usable: bool) -> str:
+    """What visitors get when no new certificate is to be had."""
+    if usable:
+        return "the one there is stays"
+    if kept and kept.certificate:
+        return "the one there is stays, though browsers distrust it: it expired, or lacks a name"
+    return "http is answered meanwhile, and https by the hosts' own authority, which browsers distrust"
+
+
+def _nothing(site: Site) -> dict[str, Any]:
+    return {"names": list(site.names), "begins": None, "ends": None, "issuer": None}
 
 
 def _together(before: Sequence[HostName], now: Sequence[HostName]) -> tuple[HostName, ...]:
@@ -371,7 +351,8 @@ def _together(before: Sequence[HostName], now: Sequence[HostName]) -> tuple[Host
 
 def _keep(store: Store, kept: Kept, *, who: str) -> None:
     value = Secret(json.dumps({"chain": kept.chain, "key": kept.key.reveal()}))
-    extra = {"site": kept.site.to_json(), "ends": reading.when(kept.certificate.ends), "problem": kept.problem}
+    ends = reading.when(kept.certificate.ends) if kept.certificate else None
+    extra = {"site": kept.site.to_json(), "ends": ends, "problem": kept.problem, "tried": kept.tried}
     store.secrets.put(_KIND, app=kept.site.app, name=kept.site.environment, value=value, extra=extra, who=who)
 
 

@@ -10,6 +10,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from deployd.domain import sites
 from deployd.domain.events import Event
 from deployd.domain.ids import HostName, ReleaseId
 from deployd.errors import CancelledError, DeploydError, HostError, UnreachableError
@@ -205,6 +206,7 @@ def drain(rollout: Rollout, release: ReleaseId, previous: Previous) -> Json:
     def stop_old(helper: Helper) -> None:
         found = helper.status(rollout.app, rollout.environment)
         before = previous.get(helper.name)
+        _tell_uncertified(rollout, helper.name, found.uncertified)
         for one in found.releases:
             if one.state in {"warm", "failed"} and one.id != release and one.was_live:
                 helper.stop(rollout.app, rollout.environment, one.id, after=warm if one.id == before else 0)
@@ -215,6 +217,14 @@ def drain(rollout: Rollout, release: ReleaseId, previous: Previous) -> Json:
             warnings += 1
             warn(rollout, error, f"the old release on {name} was not stopped: {error.what}")
     return {"warnings": warnings}
+
+
+def _tell_uncertified(rollout: Rollout, host: HostName, names: Sequence[str]) -> None:
+    """A host that obtains its certificate by itself does so while the release goes on; where deployd does, it told."""
+    if names and sites.way_of(rollout.options.run) == "acme":
+        what = f"{host} has no certificate yet for {', '.join(names)}: http is answered until the authority gives one"
+        fix = f"`deployd status` shows whether it came, `deployd domain check` why it did not"
+        rollout.report(Event.WARNING, what=what, host=host, code="certificate-missing", fix=fix)
 
 
 def prune(rollout: Rollout) -> Json:

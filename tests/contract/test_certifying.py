@@ -179,8 +179,58 @@ def test_a_life(authority: Authority, fleet: Fleet, paths: StatePaths, store: St
     assert "does not answer" in str(certifying.everything(store)[0].problem)
     until(lambda: renewed.certificate.left(time.time()) < 0)
     assert ensure(renewed.site) is None  # of no use any more; the hosts keep what they have
-    assert "stands in" in told[-1]["what"]
+    assert "browsers distrust it" in told[-1]["what"]
     assert fleet.chains() == {renewed.chain}
+
+
+def test_a_first_certificate_that_was_refused_is_tried_again(
+    authority: Authority, fleet: Fleet, paths: StatePaths, store: Store
+) -> None:
+    """By the daemon's next look, and by `domain renew`, without another release."""
+    pool: Any = fleet
+    wanted = site(authority, "shop.test", "elsewhere.test")
+    assert certifying.ensure(paths, store, pool, wanted, who="me") is None
+    (kept,) = certifying.everything(store)
+    assert (kept.certificate, kept.to_json()["ends"], kept.site.hosts) == (None, None, (WEB1, WEB2))
+    assert "elsewhere.test" in str(kept.problem)
+    now, told = certifying.renew(paths, store, pool, kept, who="me")
+    assert now
+    assert ("elsewhere.test" in str(now.problem), told, fleet.chains()) == (True, {}, {""})
+
+    authority.lead("elsewhere.test", ["127.0.0.1"])
+    Renewer().look(_daemon(paths, store, fleet))
+
+    (kept,) = certifying.everything(store)
+    assert (kept.problem, fleet.chains()) == (None, {kept.chain})
+    assert kept.certificate
+    assert set(kept.certificate.names) == {"shop.test", "elsewhere.test"}
+
+
+def test_a_release_does_not_ask_again_and_again_who_refused_within_the_hour(
+    authority: Authority, fleet: Fleet, paths: StatePaths, store: Store
+) -> None:
+    pool: Any = fleet
+    told: list[str] = []
+
+    def ensure(*, patient: bool) -> certifying.Kept | None:
+        return certifying.ensure(
+            paths, store, pool, wanted, who="me", patient=patient,
+            report=lambda _event, **fields: told.append(str(fields["code"])),
+        )  # fmt: skip
+
+    wanted = site(authority, "shop.test")
+    first = ensure(patient=True)
+    assert first
+    assert first.certificate
+    authority.end()
+    left = first.certificate
+    until(lambda: left.is_due(time.time()))
+    assert [ensure(patient=patient) is not None for patient in (True, True, False)] == [True, True, True]
+    assert told == ["authority-unreachable", "certificate-waits", "authority-unreachable"]
+
+
+def _daemon(paths: StatePaths, store: Store, fleet: Fleet) -> Any:
+    return SimpleNamespace(paths=paths, store=store, workshop=SimpleNamespace(pool_of=fleet))
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 APP = ("shop", "production")
 NAMES = {"domains": ["shop.test", "*.shop.test"], "redirects": {"www.shop.test": "shop.test"}}
+TWO_NAMES = {**NAMES, "domains": ["deep.shop.test", "shop.test"]}
 
 
 def bring(host: FakeHost, pair: tuple[str, str], *names: str) -> Any:
@@ -279,6 +280,39 @@ def test_answers_for_an_authority(live: RealWeb, host: FakeHost) -> None:
     host.refused("answer", "short", doc={"text": text}, code="bad-request")
     host.refused("answer", token, doc={"text": "<html>"}, code="bad-request")
     host.refused("answer", "../../../../tmp/aaaaaaaaaa", doc={"text": text}, code="bad-request")
+
+
+def test_http_is_answered_until_an_authority_gave_a_certificate(live: RealWeb, host: FakeHost) -> None:
+    """A redirect, and one that browsers keep, would lead into nothing while the authority refuses."""
+    acme = {"directory": "https://127.0.0.1:1/dir"}
+    host.ok("configure", *APP, doc={"instances": 1, **TWO_NAMES, "tls": "acme", "acme": acme})
+    live.start()
+    assert live.ask_at("http://shop.test/a").headers["x-deployd-release"] == A
+    www = live.ask_at("http://www.shop.test/a?b")
+    assert (www.status, www.headers["location"]) == (307, "http://shop.test/a?b")
+    told = host.ok("status", *APP)["certificate"]
+    assert (told["until"], told["missing"]) == (None, ["deep.shop.test", "shop.test", "www.shop.test"])
+
+    store = host.root / "var/lib/deployd-web/caddy/certificates/127.0.0.1-1-dir"
+    chain, _ = made_certificate("shop.test", days=7)
+    (store / "shop.test").mkdir(parents=True)
+    (store / "shop.test/shop.test.crt").write_text(chain)
+
+    for url in ("http://shop.test/a", "http://SHOP.test/a", "http://www.shop.test/a"):
+        assert live.ask_at(url).status == 308, url
+    assert live.ask_at("http://deep.shop.test/").headers["x-deployd-release"] == A
+    assert live.ask_at("http://shop.test/.deployd/health").text == "ok"
+    told = host.ok("status", *APP)["certificate"]
+    assert told["missing"] == ["deep.shop.test", "www.shop.test"]
+    assert 6.9 * 86400 < told["until"] - time.time() < 7.1 * 86400
+
+
+def test_http_is_answered_until_deployd_brought_a_certificate(live: RealWeb, host: FakeHost) -> None:
+    host.ok("configure", *APP, doc={"instances": 1, **TWO_NAMES, "tls": "files"})
+    live.start()
+    assert live.ask_at("http://shop.test/a").headers["x-deployd-release"] == A
+    assert live.ask_at("http://www.shop.test/").headers["location"] == "http://shop.test/"
+    assert host.ok("status", *APP)["certificate"]["missing"] == ["deep.shop.test", "shop.test", "www.shop.test"]
 
 
 def test_previews_over_https_and_names_that_no_release_has(live: RealWeb, host: FakeHost) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from deployd_host.obtained import file_of, folder_of
 from deployd_host.paths import AUTHORITIES, CERTIFICATES, PREVIEWS, WEB_RUN
 
 TYPE_CHECKING = False
@@ -27,7 +28,8 @@ def probe_socket(place: Place) -> str:
 def outer_blocks(place: Place, config: Json, certificate: str | None) -> str:
     """The addresses that visitors use: what is served as the app, what leads elsewhere, and over what.
 
-    With https, what comes over http is sent there by 308; only a load balancer's question is answered at once.
+    With https, what comes over http is sent there by 308; only a load balancer's question is answered at once. As long
+    as a name has no certificate of an authority yet, http is answered: a permanent redirect would lead into nothing.
     """
     app = _app(place)
     port, names, redirects = config["port"], config["domains"], config.get("redirects", {})
@@ -45,16 +47,37 @@ def outer_blocks(place: Place, config: Json, certificate: str | None) -> str:
     secure = f"\timport secure\n{tls}{hsts_line(config)}"
     plain = "\timport plain\n\timport ending\n\timport answers\n\theader -Server\n"
     inner = f"\t\timport {place.name}-visitors\n\t\timport {place.name}-app\n"
-    health = f"\t@balancer path /.deployd/health\n\thandle @balancer {{\n{inner}\t}}\n"
+    early = f"{_uncertified(config, certificate, names)}\t@early vars early yes\n\t@balancer path /.deployd/health\n"
+    answered = f"\thandle @early {{\n{inner}\t}}\n\thandle @balancer {{\n{inner}\t}}\n"
+    shown = f"\timport errors {place.releases}/{{vars.rel}}/.error-pages\n"
     blocks = [
         site_block([f"https://{name}" for name in names], f"{secure}{app}"),
-        site_block([f"http://{name}" for name in names], f"{plain}{health}{leads_to('https://{host}')}"),
+        site_block(
+            [f"http://{name}" for name in names],
+            f"{shown}{plain}\troute {{\n{early}{answered}{leads_to('https://{host}')}\t}}\n",
+        ),
     ]
     for name, target in sorted(redirects.items()):
         leads = leads_to(f"https://{target}")
         blocks.append(site_block([f"https://{name}"], f"{secure}\timport ending\n\theader -Server\n{leads}"))
-        blocks.append(site_block([f"http://{name}"], f"{plain}{leads}"))
+        first = f"{_uncertified(config, certificate, [target], always=True)}\t@early vars early yes\n"
+        first += f"\tredir @early http://{target}{{uri}} 307\n"
+        blocks.append(site_block([f"http://{name}"], f"{plain}\troute {{\n{first}{leads}\t}}\n"))
     return "\n".join(blocks)
+
+
+def _uncertified(config: Json, certificate: str | None, names: Sequence[str], *, always: bool = False) -> str:
+    """What sets `vars.early` for a name that has no certificate of an authority yet (`always`: whatever is asked)."""
+    if config["tls"] == "files":
+        return "" if certificate else "\tvars early yes\n"
+    if config["tls"] != "acme":
+        return ""
+    lines = []
+    for number, name in enumerate(names):
+        asked = "" if always else f"\t\thost {name}\n"
+        look = f"\t\tnot file {{\n\t\t\troot {folder_of(config)}\n\t\t\ttry_files {file_of(name)}\n\t\t}}\n"
+        lines.append(f"\t@lacks{number} {{\n{asked}{look}\t}}\n\tvars @lacks{number} early yes\n")
+    return "".join(lines)
 
 
 def _app(place: Place, *, answers: str = "") -> str:

@@ -9,6 +9,7 @@ from deployd_host.addresses import certificate_folder, certificate_of, names_of
 from deployd_host.documents import Fields
 from deployd_host.files import make_folder, names_in, write_file
 from deployd_host.locks import Lock
+from deployd_host.obtained import why_not
 from deployd_host.paths import ANSWERS, CERTIFICATES, RUN, WEB_GROUP
 from deployd_host.replies import RefusedError
 from deployd_host.web import apply_web, check_web, present_sites, wanted_sites
@@ -132,7 +133,8 @@ def verb_served(call: Call) -> Json:
             shown = shown_certificate(f"deployd-check{name[1:]}" if name.startswith("*") else name)
             found.append({"name": name, "certificate": base64.b64encode(shown).decode()})
         except OSError as error:
-            found.append({"name": name, "error": str(error)[:300] or type(error).__name__})
+            why = why_not(name) if config["tls"] == "acme" else None
+            found.append({"name": name, "error": why or str(error)[:300] or type(error).__name__})
     return {"names": found}
 
 

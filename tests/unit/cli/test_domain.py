@@ -117,10 +117,14 @@ def test_ports_and_redirects(deployd, names, internet):
     assert code == 1
     assert [(host, what) for host, what, _ in told] == [
         ("web1", f"port 80 of {WEB1}: connection refused"),
-        ("web2", "answers 200, and should lead to https://xn--bcher-kva.com"),
+        ("web2", "http answers 200: it leads to https once there is a certificate"),
         ("web2", f"port 443 of {WEB2}: no certificate for this name yet"),
     ]
     assert all(fix for *_, fix in told)
+    internet.secure[WEB2] = Shown(certificate=certificate(60), answer=Answer(status=200))
+    assert ("web2", "answers 200, and should lead to https://xn--bcher-kva.com") in [
+        (host, what) for host, what, _ in found(deployd, "bücher.com")[1]
+    ]
 
 
 def test_certificates(deployd, names, internet):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from deployd.cli.draining import drained_here
-from deployd.domain.options import Waves
+from deployd.domain.options import Options, Run, Waves
 from deployd.errors import HostError
 from deployd.rollouts import draining
 
@@ -114,3 +114,17 @@ def test_a_wait_ends_when_nothing_is_open(monkeypatch):
     looks = [2, 2, 2]
     assert typed.drain(cli, [SimpleNamespace(name="web1")], None, wait=0.0, timeout=0.0) == 1
     assert "2 on web1" in answers[-1][1]
+
+
+def test_names_without_a_certificate_are_told(fleet_of_three):
+    """The host obtains it by itself: the release does not wait, and an authority that refuses holds nothing up."""
+    fleet = fleet_of_three
+    fleet.release("one")
+    path = fleet.host("web2").root / "state.json"
+    path.write_text(json.dumps(kept(fleet, "web2") | {"uncertified": ["shop.example.net"]}))
+
+    run = Run(domains=("shop.example.net",), tls="acme")
+    fleet.release("two", options=Options(run=run))
+
+    (told,) = [one for one in fleet.told("warning") if one["code"] == "certificate-missing"]
+    assert "shop.example.net" in told["what"]
