@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deployd import appkeys
+from deployd.appkinds import PartError
 from deployd.domain import sites
 from deployd.domain.ids import AppName, EnvironmentName
 from deployd.domain.options import Assets, Keep, Options
@@ -257,11 +258,12 @@ def _values(
             continue
         try:
             found |= key.fields(key.kind.parse(table[key.name]))
-        except ValueError:
+        except ValueError as error:
+            has = str(error) if isinstance(error, PartError) else f"is {_show(table[key.name])}"
             problems.append(
                 _Problem(
                     (*path, key.name),
-                    f"`{'.'.join((*path, key.name))}` is {_show(table[key.name])}, and should be {key.kind.expected}",
+                    f"`{'.'.join((*path, key.name))}` {has}, and should be {key.kind.expected}",
                     f"for example: {key.name} = {key.example}",
                 )
             )

@@ -294,6 +294,10 @@ def _approval(value: Any) -> str:
     return str(value)
 
 
+class PartError(ValueError):
+    """What is wrong in a part of a value, in words that follow the key."""
+
+
 def _relative(value: Any) -> str:
     text = _text(value)
     if text.startswith("/") or "\\" in text:
@@ -304,7 +308,15 @@ def _relative(value: Any) -> str:
 def _globs(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     if not isinstance(value, dict):
         raise ValueError  # noqa: TRY004 - one error for every wrong value
-    return tuple((_text(route), _many(_relative)(files)) for route, files in value.items())
+    return tuple((_text(route), _many(_glob)(files)) for route, files in value.items())
+
+
+def _glob(value: Any) -> str:
+    """A glob of files; a backslash stands before a sign that would mean something else (`[` of a folder's name)."""
+    text = _text(value)
+    if text.startswith("/") or re.search(r"\\(?![^\w\s/])", text):
+        raise PartError(f"has {text!r}, which is no path from the app's folder with / between its parts")
+    return text
 
 
 def _flag(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import fields
 
 import pytest
@@ -298,3 +299,20 @@ def test_a_probe_that_no_host_would_take_is_told_before_anything_is_built(line, 
         appfile.parse(f'name = "shop"\n[probe]\n{line}\n')
     assert expected in caught.value.what
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "glob", ["data/\\[id\\]/*.json", "a/\\(b\\)/**", "@(a|b)/!(c).txt", "../shared/**", "{a,b}/[0-9].x"]
+)
+def test_file_globs_are_picomatchs(glob):
+    read = appfile.parse(
+        f'name = "shop"\n[trace.include]\n"/*" = {json.dumps([glob])}\n[environments.production]\nhosts = ["web1"]'
+    )
+    assert read.environment("production").options.trace.include == (("/*", (glob,)),)
+
+
+@pytest.mark.parametrize("glob", ["data\\sub\\x.json", "/etc/passwd", "data\\ x"])
+def test_a_file_glob_that_is_none_is_named(glob):
+    with pytest.raises(ConfigError) as caught:
+        appfile.parse(f'name = "shop"\n[trace.include]\n"/*" = {json.dumps(["ok", glob])}\n')
+    assert repr(glob) in caught.value.what

@@ -33,6 +33,12 @@ LET_IN = _way(
 # The first that fits counts.
 KNOWN = (
     _way(
+        r"""Missing:\ \S+-(?:darwin|win32|linux|android|freebsd)\S*@\S*\ from\ lock\ file""",
+        "the lock file lacks packages for other platforms, which npm leaves out where node_modules was there first: "
+        "remove node_modules and the lock file, run `npm install`, and commit the lock file",
+        only_install=True,
+    ),
+    _way(
         r"""can\ only\ install\ packages\ when\ your\ package\.json\ and\ package-lock\.json
           | ERR_PNPM_(?:OUTDATED_LOCKFILE|FROZEN_LOCKFILE|LOCKFILE_CONFIG_MISMATCH) | YN0028
           | lockfile\ needs\ to\ be\ updated | lockfile\ is\ frozen""",

@@ -27,6 +27,7 @@ npm error [--install-strategy <hoisted|nested|shallow|linked>]"""
 
 INSTALLS = {
     NPM_USAGE: "commit the lock file",
+    NPM_USAGE.replace("is-odd@3.0.1", "@next/swc-darwin-arm64@"): "remove node_modules and the lock file",
     ' ERR_PNPM_OUTDATED_LOCKFILE  Cannot install with "frozen-lockfile"': "commit the lock file",
     "error Your lockfile needs to be updated, but yarn was run with `--frozen-lockfile`.": "commit the lock file",
     "➤ YN0028: │ The lockfile would have been modified by this install": "commit the lock file",
