@@ -76,21 +76,26 @@ def _by(text: str | None) -> By | None:
 
 
 def _follow(view: _View, read: Reader, window: float) -> None:
-    """Until Ctrl-C, which the caller's handler makes of it."""
+    """Until Ctrl-C, which the caller's handler makes of it. A terminal gets a screen of its own, as from `top`."""
     out = view.cli.out
     live = out.is_terminal and not out.json
     number = 0
-    while True:
-        answers = read(window if live else LINE_EVERY)
-        number += 1
-        if live:
-            out.line("\x1b[H\x1b[2J\x1b[3J" + out.paint(f"the last {format_duration(window)}, until Ctrl-C", "dim"))
-            view.show(answers)
-        elif out.json:
-            out.event({"v": 1, "seq": number, "event": "traffic", "time": _now(), **view.document(answers)})
-        else:
-            out.line(view.short(answers))
-        time.sleep(REFRESH if live else LINE_EVERY)
+    try:
+        while True:
+            answers = read(window if live else LINE_EVERY)
+            number += 1
+            if live:
+                head = out.paint(f"the last {format_duration(window)}, until Ctrl-C", "dim")
+                out.line(("\x1b[?1049h" if number == 1 else "") + "\x1b[H\x1b[2J" + head)
+                view.show(answers)
+            elif out.json:
+                out.event({"v": 1, "seq": number, "event": "traffic", "time": _now(), **view.document(answers)})
+            else:
+                out.line(view.short(answers))
+            time.sleep(REFRESH if live else LINE_EVERY)
+    finally:
+        if live and number:
+            out.line("\x1b[?1049l")
 
 
 class _View:

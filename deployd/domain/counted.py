@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deployd.domain.traffic import Cell, HostTraffic, VitalCell, plus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+OTHER = "(other)"
+MOST_ROUTES = 100
+"""Of a minute, an hour or an answer."""
 
 
 def from_json(data: Mapping[str, Any], *, host: str) -> HostTraffic:
@@ -49,6 +54,19 @@ def vital_rows_of(cells: Iterable[VitalCell]) -> list[list[Any]]:
         [one.start, one.release, one.route, one.name, one.good, one.middling, one.poor, _texts(one.buckets)]
         for one in cells
     ]
+
+
+def few_routes(cells: Sequence[Cell], *, most: int = MOST_ROUTES) -> tuple[Cell, ...]:
+    """The same cells, with the routes that were asked for most; the others are `(other)`. A host tells few at a time,
+    but who makes up addresses makes up others each minute.
+    """
+    weights: dict[str, int] = {}
+    for cell in cells:
+        weights[cell.route] = weights.get(cell.route, 0) + cell.count
+    if len(weights) <= most:
+        return tuple(cells)
+    kept = {OTHER, *sorted(weights, key=lambda route: (-weights[route], route))[: most - 1]}
+    return tuple(cell if cell.route in kept else replace(cell, route=OTHER) for cell in cells)
 
 
 def joined(cells: Iterable[Cell], *, start: float) -> tuple[Cell, ...]:

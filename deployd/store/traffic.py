@@ -47,7 +47,7 @@ class _Row:
             self,
             seconds=min(float(self.width), self.seconds + other.seconds),
             cursor=max(self.cursor, other.cursor),
-            cells=counted.joined((*self.cells, *other.cells), start=self.start),
+            cells=counted.joined(counted.few_routes((*self.cells, *other.cells)), start=self.start),
             vitals=counted.joined_vitals((*self.vitals, *other.vitals), start=self.start),
         )
 
@@ -167,7 +167,7 @@ def _answer(host: str, rows: Sequence[_Row], *, now: float) -> HostTraffic:
         since=now - seconds,
         until=now,
         oldest=rows[0].start if rows else None,
-        cells=tuple(cell for row in rows for cell in row.cells),
+        cells=counted.few_routes([cell for row in rows for cell in row.cells]),
         vitals=tuple(cell for row in rows for cell in row.vitals),
     )
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployd.domain import traffic
+from deployd.domain import counted, traffic
 from deployd.domain.ids import AppName, EnvironmentName, HostName
 from deployd.domain.traffic import Cell, HostTraffic, VitalCell
 from deployd.paths import StatePaths
@@ -106,3 +106,16 @@ def test_vitals_are_kept_too(store):
     assert store.traffic.add(*PLACE, found, now=NOW)
     (kept,) = window(store, 120).vitals
     assert (kept.name, kept.good, kept.middling, kept.buckets) == ("LCP", 3, 1, {80: 4})
+
+
+def test_made_up_addresses_make_no_rows(store):
+    """A host tells sixty routes at a time; whoever makes up addresses makes it other sixty each time."""
+    for minute in range(90):
+        at = NOW - 7200 + 60 * minute
+        made_up = [cell(at, route=f"/made/{minute}/{number}") for number in range(60)]
+        assert store.traffic.add(*PLACE, answer(at, at + 60, cell(at, 100, route="/shop"), *made_up), now=at + 60)
+    store.traffic.roll_up(NOW)
+    found = window(store, 7200)
+    routes = traffic.grouped(found.cells, "route")
+    assert len(routes) <= counted.MOST_ROUTES
+    assert (routes["/shop"].count, traffic.total(found.cells).count) == (9000, 90 * 160)

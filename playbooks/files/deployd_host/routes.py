@@ -147,7 +147,11 @@ def _word(word: str, *, last: bool) -> str:
     bare = word.replace("-", "")
     is_hex = len(bare) >= 8 and digits and all(letter in "0123456789abcdefABCDEF" for letter in bare)
     is_one = (
-        (digits and digits == len(word)) or is_hex or len(word) > 40 or (len(word) >= 12 and digits * 4 >= len(word))
+        "@" in word
+        or (digits and digits == len(word))
+        or is_hex
+        or len(word) > 40
+        or (len(word) >= 12 and digits * 4 >= len(word))
     )
     return "[id]" if is_one else "".join(letter if letter.isprintable() else "?" for letter in word)
 

@@ -144,6 +144,7 @@ def test_following_draws_again_until_it_is_ended(deployd, app, counted, monkeypa
     pauses.clear()
     drawn = deployd("traffic", "-f", terminal=True).out
     assert drawn.count("\x1b[2J") == 3
+    assert (drawn.count("\x1b[?1049h"), drawn.count("\x1b[?1049l")) == (1, 1)  # what was on the screen is there again
     assert "the last 1 m 00 s" in drawn
 
 

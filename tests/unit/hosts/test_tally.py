@@ -70,6 +70,7 @@ def test_base_path_and_locales() -> None:
         ("/f/3f2504e0-4f89-41d3-9a0c-0305e82c3301", "/f/[id]"),
         ("/img/logo.png", "/img/*.png"),
         ("/v1.2", "/v1.2"),
+        ("/u/ada@example.com/orders", "/u/[id]/orders"),  # nobody's address is kept
         ("/" + "x" * 300, "/[id]"),
         ("//a///b", "/a/b"),
         ("/a\x1b[31m", "/a?[31m"),
