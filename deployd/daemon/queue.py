@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from deployd import logs
-from deployd.daemon import others, resolving
+from deployd.daemon import holding, others, resolving
 from deployd.daemon.fetching import Fetches
 from deployd.daemon.hub import Told
 from deployd.daemon.others import Others
@@ -176,14 +176,24 @@ class Dispatcher:
                 continue
             place = (queued.ask.app, queued.ask.environment)
             reason = self._why_not(queued, place, taken)
-            alone = self._others.shared and queued.ask.kind != "rollback"
-            if reason is None and self._store.queue.start(queued.id, owner=self._owner, alone=alone):
-                self._begin(queued, place)
-            elif reason is not None:
+            if reason is None:
+                self._take(queued, place)
+            else:
                 if not queued.ask.automatic:
                     taken.add(place)  # what is held by a pin does not hold up what a person asks for later
                 if reason != queued.reason:
                     self._store.queue.hold(queued.id, reason)
+
+    def _take(self, queued: QueuedAsk, place: Place) -> None:
+        """Begin what need not wait any more, unless a person brought something else live meanwhile."""
+        if newer := holding.overtaken_by(self._store, queued):
+            reason = f"{newer} was asked for later, and went live"
+            if self._store.queue.finish(queued.id, outcome="superseded", reason=reason, only="waiting"):
+                self._tell_end(queued.id, "superseded", what=reason)
+            return
+        alone = self._others.shared and queued.ask.kind != "rollback"
+        if self._store.queue.start(queued.id, owner=self._owner, alone=alone):
+            self._begin(queued, place)
 
     def _why_not(self, queued: QueuedAsk, place: Place, taken: set[Place]) -> str | None:
         """Why an ask must wait, or None."""
@@ -196,24 +206,12 @@ class Dispatcher:
         if elsewhere := self._others.why_not(place, [one.id for one in running]):
             return elsewhere
         if queued.ask.automatic:
-            held = self._held_by_pin(queued) or next(filter(None, (gate(queued) for gate in self.gates)), None)
+            held = holding.why(self._store, queued, self.gates)
             if held:
                 return held
         limit = int(self._settings.get("rollouts") or 4)
         full = sum(one.kind != "rollback" for one in running) >= limit
         return f"{limit} rollouts run, as many as may" if full else None
-
-    def _held_by_pin(self, queued: QueuedAsk) -> str | None:
-        ask, store = queued.ask, self._store
-        pin = store.pins.get(ask.app, ask.environment)
-        if pin is None:
-            return None
-        if pin.automatic and ask.commit is not None:
-            before = {one.commit for one in store.releases.of(ask.app, ask.environment, limit=50)}
-            if ask.commit not in before:  # a new commit ends the pause that a rollback began
-                store.pins.remove(ask.app, ask.environment)
-                return None
-        return f"pinned by {pin.who}: `deployd unpin` lets it go on"
 
     def _resolve(self, queued: QueuedAsk, repository: str | None) -> None:
         """Find the environments of a push's branch, in a thread: a fetch takes a while."""

@@ -96,6 +96,15 @@ class Queue:
         mine = (table.c.app == str(app), table.c.branch == branch, table.c.cause == cause)
         return self._several(sa.select(table).where(*mine).order_by(table.c.number.desc()))
 
+    def live_since(self, queued: QueuedAsk) -> RolloutId | None:
+        """The newest rollout to the same place that a person asked for later and that went live; no rollback."""
+        place = (table.c.app == str(queued.ask.app), table.c.environment == str(queued.ask.environment))
+        mine = (table.c.number > queued.number, table.c.automatic.is_(False), table.c.kind != "rollback")
+        query = sa.select(table.c.id).where(*place, *mine, table.c.outcome == "live").order_by(table.c.number.desc())
+        with self._database.read() as connection:
+            found = connection.execute(query.limit(1)).scalar()
+        return RolloutId(found) if found else None
+
     def start(self, rollout: RolloutId, *, owner: str | None = None, alone: bool = False) -> bool:
         """Take a waiting ask; False when it waits no more, or (`alone`) another one of its place runs."""
         changes = {"state": "running", "started": now(), "reason": None, "owner": owner}

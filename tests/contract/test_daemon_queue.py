@@ -76,6 +76,12 @@ def commit(place, text: str) -> str:
     return git(place, "rev-parse", "HEAD")
 
 
+def changed(place, text: str) -> str:
+    (place / "page").write_text(text)
+    git(place, "add", ".")
+    return commit(place, text)
+
+
 def push(branch: str, commit: str | None = None, **changes) -> Ask:
     return Ask(
         kind="release", app=SHOP, environment=EnvironmentName(""), cause="push", who="a push", branch=branch,
@@ -153,6 +159,49 @@ def test_a_pinned_environment_takes_pushes_when_it_is_unpinned(serve, repository
     queue.client.unpin(SHOP, PRODUCTION)
     assert queue.ended(rollout).outcome == "live"
     queue.store.close()
+
+
+def test_what_a_rollback_finds_waiting_does_not_overtake_it_and_a_newer_commit_goes(serve, repository):
+    served = serve()
+    queue = Queue(served)
+    queue.client.add_app(SHOP, repository=str(repository), subdir="")
+    for text in ("good", "bad"):
+        assert queue.ended(queue.ask(push("main", changed(repository, text)))).outcome == "live"
+    good = queue.client.releases(SHOP, PRODUCTION)[1].id
+    queue.client.agenda.freeze(SHOP, PRODUCTION, timezone="UTC", within=600)
+    waits, _ = queue.store.queue.add(push("main", changed(repository, "on top of what is bad")))
+    queue.client.rollback(back(), report=quiet, cancel=threading.Event())
+    queue.client.agenda.unfreeze(SHOP, PRODUCTION)
+    wait_for_reason(queue, waits, "after this was asked for")
+    assert live(served) == {good}
+
+    fix, _ = queue.store.queue.add(push("main", changed(repository, "the fix")))
+    assert queue.ended(fix).outcome == "live"
+    assert queue.ended(waits).outcome == "superseded"
+    queue.store.close()
+
+
+def test_what_somebody_released_during_a_freeze_is_not_overtaken_by_what_waited_for_its_end(serve, repository):
+    served = serve()
+    queue = Queue(served)
+    queue.client.add_app(SHOP, repository=str(repository), subdir="")
+    queue.client.agenda.freeze(SHOP, PRODUCTION, timezone="UTC", within=600)
+    waits, _ = queue.store.queue.add(push("main", changed(repository, "a feature")))
+    wait_for_reason(queue, waits, "frozen")
+    fixing = wish("the hotfix", during_freeze=True)
+    by_hand = queue.client.release(fixing, report=quiet, cancel=threading.Event()).release
+    queue.client.agenda.unfreeze(SHOP, PRODUCTION)
+    ended = queue.ended(waits)
+    assert (ended.outcome, "went live" in ended.reason) == ("superseded", True)
+    assert live(served) == {by_hand}
+    queue.store.close()
+
+
+def wait_for_reason(queue: Queue, rollout, text: str) -> None:
+    deadline = time.monotonic() + 40
+    while text not in (queue.store.queue.get(rollout).reason or ""):
+        assert time.monotonic() < deadline, queue.store.queue.get(rollout)
+        time.sleep(0.1)
 
 
 def test_one_at_a_time_for_a_place_and_others_side_by_side(serve):
