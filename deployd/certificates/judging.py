@@ -74,6 +74,8 @@ def judge_certificate(
 
     own = run is not None and isinstance(run.tls, tuple)
     renew = "renew it and release again: its file is read at each release" if own else "`deployd domain renew`"
+    if run is not None and sites.way_of(run) == "acme":
+        renew = f"{host or 'the host'} renews it by itself; why it does not: `journalctl -u deployd-web` there"
     left = found.left(now)
     if sites.uncovered([name], found.names):
         yield finding("error", f"the certificate is for {', '.join(found.names) or 'no name'}", renew)
@@ -179,6 +181,8 @@ def _secure(name: str, host: str, address: str, question: Question, shown: visit
         )
     elif shown.distrust:
         fix = "see the warnings of the last release; `deployd domain renew` tries again"
+        if sites.way_of(run) == "acme":
+            fix = f"{host} tries again by itself; what the authority said: `journalctl -u deployd-web` there"
         yield finding("error", f"browsers distrust it: {shown.distrust}", fix)
     answer = shown.answer or visiting.Answer(error="no answer")
     target = dict(run.redirects).get(name)

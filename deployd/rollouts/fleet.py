@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from deployd.domain.options import Probe, Run, Waves
     from deployd.hosts.helper import Helper
+    from deployd.hosts.replies import AppStatus
     from deployd.rollouts.rollout import Rollout
     from deployd.rollouts.values import Json
 
@@ -206,7 +208,7 @@ def drain(rollout: Rollout, release: ReleaseId, previous: Previous) -> Json:
     def stop_old(helper: Helper) -> None:
         found = helper.status(rollout.app, rollout.environment)
         before = previous.get(helper.name)
-        _tell_uncertified(rollout, helper.name, found.uncertified)
+        _tell_certificates(rollout, helper.name, found)
         for one in found.releases:
             if one.state in {"warm", "failed"} and one.id != release and one.was_live:
                 helper.stop(rollout.app, rollout.environment, one.id, after=warm if one.id == before else 0)
@@ -219,11 +221,18 @@ def drain(rollout: Rollout, release: ReleaseId, previous: Previous) -> Json:
     return {"warnings": warnings}
 
 
-def _tell_uncertified(rollout: Rollout, host: HostName, names: Sequence[str]) -> None:
+def _tell_certificates(rollout: Rollout, host: HostName, found: AppStatus) -> None:
     """A host that obtains its certificate by itself does so while the release goes on; where deployd does, it told."""
-    if names and sites.way_of(rollout.options.run) == "acme":
-        what = f"{host} has no certificate yet for {', '.join(names)}: http is answered until the authority gives one"
-        fix = f"`deployd status` shows whether it came, `deployd domain check` why it did not"
+    if sites.way_of(rollout.options.run) != "acme":
+        return
+    if found.certificate and found.certificate[1] <= time.time():
+        what = f"the certificate of {host} has expired, and the authority gave no other one"
+        fix = f"it is tried again; what the authority said: `journalctl -u deployd-web` on {host}"
+        rollout.report(Event.WARNING, what=what, host=host, code="certificate-expired", fix=fix)
+    if found.uncertified:
+        names = ", ".join(found.uncertified)
+        what = f"{host} has no certificate yet for {names}: http is answered until the authority gives one"
+        fix = "`deployd status` shows whether it came, `deployd domain check` why it did not"
         rollout.report(Event.WARNING, what=what, host=host, code="certificate-missing", fix=fix)
 
 

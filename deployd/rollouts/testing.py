@@ -254,7 +254,7 @@ class FolderHost:
             "maintenance": state.get("maintenance"),
             "canary": state.get("canary"),
             "drained": state.get("drained", []),
-            "certificate": {"missing": state.get("uncertified", [])},
+            "certificate": {"since": 0, "until": state.get("expired"), "missing": state.get("uncertified", [])},
         }
 
     def _drain(self, state: Json, _args: Sequence[str], document: Json) -> Json:

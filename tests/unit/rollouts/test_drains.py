@@ -121,10 +121,11 @@ def test_names_without_a_certificate_are_told(fleet_of_three):
     fleet = fleet_of_three
     fleet.release("one")
     path = fleet.host("web2").root / "state.json"
-    path.write_text(json.dumps(kept(fleet, "web2") | {"uncertified": ["shop.example.net"]}))
+    path.write_text(json.dumps(kept(fleet, "web2") | {"uncertified": ["shop.example.net"], "expired": 1.0}))
 
     run = Run(domains=("shop.example.net",), tls="acme")
     fleet.release("two", options=Options(run=run))
 
-    (told,) = [one for one in fleet.told("warning") if one["code"] == "certificate-missing"]
-    assert "shop.example.net" in told["what"]
+    told = {one["code"]: one["what"] for one in fleet.told("warning")}
+    assert "shop.example.net" in told["certificate-missing"]
+    assert "web2 has expired" in told["certificate-expired"]
