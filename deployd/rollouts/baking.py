@@ -64,7 +64,8 @@ def bake(rollout: Rollout, release: ReleaseId, previous: Previous, others: Previ
             )
         if left <= 0:
             if verdict.outcome == "little":
-                rollout.report(Event.WARNING, what=f"{verdict.what}; the release stays live")
+                goes = "goes on to the other hosts" if others else "stays live"
+                rollout.report(Event.WARNING, what=f"{verdict.what}; the release {goes}")
             return {"outcome": verdict.outcome, "what": verdict.what}
         rollout.control.wait(min(watch.pause, left + _SETTLES))
 

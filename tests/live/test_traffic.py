@@ -36,7 +36,7 @@ def route(world: World, name: str) -> dict[str, Any]:
 
 
 def test_a_release_that_breaks_a_route_goes_back_by_itself(world: World) -> None:
-    world.write_toml('[rollout]\nbake = "20s"\n')
+    world.write_toml('[rollout]\nbake = "20s"\nstrategy = "canary"\n')
     first = world.release("1").last["release"]
     with world.load(path="/checkout", connections=4) as told:
         until(lambda: route(world, "/checkout")["requests"] > 200)
@@ -44,6 +44,8 @@ def test_a_release_that_breaks_a_route_goes_back_by_itself(world: World) -> None
 
     assert broken.error["code"] == "bake-failed"
     assert ", route /checkout" in broken.error["what"]
+    flipped = [one["host"] for one in broken.events if one["event"] == "release_flipped"]
+    assert flipped == [world.hosts[0].name], "the other host never had it"
     assert broken.last["outcome"] == "failed"
     world.assert_live("1")
     releases = {one["id"]: one["mark"] for one in world.run("releases", "--json").document}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from deployd.domain.secret import Secret
 
 # Raised when deployd itself builds, traces or packages differently, so that no old artifact is taken for a new one.
-RECIPE = 8
+RECIPE = 9
 
 
 def plan_for(
@@ -216,13 +217,19 @@ def _node(options: Build, *, app_dir: Path, root: Path, package: dict[str, objec
 def wished_node(app_dir: Path, *, root: Path, package: dict[str, object]) -> tuple[str | None, str]:
     """What the app says about its Node.js version, and where."""
     for folder in dict.fromkeys((app_dir, root)):
-        for name in (".nvmrc", ".node-version"):
+        for name in (".nvmrc", ".node-version", ".tool-versions"):
             path = folder / name
             words = path.read_text(errors="replace").splitlines() if path.is_file() else []
-            wish = next((word.split("#")[0].strip() for word in words if word.split("#")[0].strip()), None)
+            told = (word.split("#")[0].strip() for word in words)
+            if name == ".tool-versions":
+                told = (word.split()[1] for word in told if re.match(r"node(?:js)?\s+\S", word))
+            wish = next((word for word in told if word), None)
             if wish:
                 return wish, name
-    engines = package.get("engines")
-    if isinstance(engines, dict) and engines.get("node"):
-        return str(engines["node"]), "engines.node in package.json"
+    above = manifest.read(root) if root != app_dir and (root / "package.json").is_file() else {}
+    for one in (package, above):
+        for key, inner in (("volta", "node"), ("engines", "node")):
+            section = one.get(key)
+            if isinstance(section, dict) and section.get(inner):
+                return str(section[inner]), f"{key}.{inner} in package.json"
     return None, ""

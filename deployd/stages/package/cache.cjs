@@ -12,8 +12,8 @@
  * Where it comes in: on 15 and 16 by the symbol that Next.js looks for (in all its bundles), on 13 and 14 by the module
  * of its own cache. The app's files and its next.config stay as they are; a `cacheHandler` of the app's own wins.
  *
- * When Redis does not answer within half a second, each host goes on by itself, as without it; that is said once. Tags
- * that were revalidated meanwhile are told to the others when it is back.
+ * When Redis does not answer within half a second, or takes no write, each host goes on by itself, as without it; that
+ * is said once. Tags that were revalidated meanwhile are told to the others when it is back.
  */
 "use strict";
 
@@ -59,6 +59,7 @@ function shareCache(options) {
     let retryAt = 0;
     let ahead = 0; // of Redis's clock, in milliseconds
     let clockAt = 0;
+    let refused = ""; // why Redis took no write, as it was said last
     const whenBack = [];
 
     function fail(error) {
@@ -74,6 +75,16 @@ function shareCache(options) {
             "each host goes on with its own",
         );
       }
+    }
+
+    /* It answers, and takes nothing: it is full, or only a copy of another. That is said once for each reason. */
+    function refuse(reason) {
+      if (refused === reason) return;
+      refused = reason;
+      console.error(
+        `deployd: the shared cache at ${target.host}:${target.port} ` +
+          (reason ? `refuses what it is told (${reason}): each host goes on with its own` : "takes what it is told again"),
+      );
     }
 
     function open() {
@@ -127,7 +138,7 @@ function shareCache(options) {
         const one = waiting.shift();
         if (!one) return fail(new Error("an answer that nobody asked for"));
         one.done();
-        if (found.error) one.reject(new Error(found.error));
+        if (found.error) one.reject(Object.assign(new Error(found.error), { refused: true }));
         else one.resolve(found.value);
       }
       input = input.subarray(at);
@@ -176,8 +187,11 @@ function shareCache(options) {
             clockAt = Date.now();
             readClock().catch(() => {});
           }
-          return await Promise.all(commands.map(send));
-        } catch {
+          const answers = await Promise.all(commands.map(send));
+          if (refused && ["HSET", "ZADD"].includes(commands[0][0])) refuse("");
+          return answers;
+        } catch (error) {
+          if (socket && error.refused) refuse(error.message);
           return null;
         }
       },
@@ -195,11 +209,16 @@ function shareCache(options) {
   const learners = new Set(); // (tags, durations, time here) -> the caches of Next.js that must know
   let seen = 0;
   let untold = [];
-  redis.onBack(() => {
+  let tellAt = 0;
+  redis.onBack(tellAgain);
+
+  function tellAgain() {
+    if (!untold.length || Date.now() < tellAt) return;
+    tellAt = Date.now() + AGAIN_MS;
     const told = untold;
     untold = [];
     for (const [found, durations] of told) tellTags(found, durations);
-  });
+  }
 
   function note(tag, durations, time) {
     const one = tags.get(tag) || {};
@@ -288,6 +307,7 @@ function shareCache(options) {
     const answers = await redis.ask(["HGET", `${prefix}:e:${key}`, "time"], sinceWhen());
     if (!answers) return null;
     await learn(answers[1]);
+    tellAgain();
     return Number(answers[0]) || 0;
   }
 
@@ -418,6 +438,7 @@ function shareCache(options) {
       async refreshTags() {
         const answers = await redis.ask(sinceWhen());
         if (answers) await learn(answers[0]);
+        if (answers) tellAgain();
       },
       getExpiration: (found) => inner.getExpiration(found),
       async updateTags(found, durations) {

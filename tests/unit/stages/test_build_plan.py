@@ -15,7 +15,7 @@ from deployd.domain.options import Build
 from deployd.domain.stages import SourceTree
 from deployd.errors import BuildError
 from deployd.stages import build
-from deployd.stages.build import framework, nextapp, nodeversions, packages, runtime, told
+from deployd.stages.build import framework, nextapp, nodeversions, packages, planning, runtime, told
 
 NEXT = {"name": "shop", "dependencies": {"next": "16.4.6"}, "scripts": {"build": "next build"}}
 
@@ -229,6 +229,10 @@ def test_no_wish_breaks_the_parser(wish: str) -> None:
         ({}, {"engines": {"node": "^20"}}, None, "20.20.2"),
         ({".nvmrc": "24"}, {"engines": {"node": "^20"}}, None, "24.21.0"),
         ({".nvmrc": "24"}, {}, "20", "20.20.2"),
+        ({".tool-versions": "# ours\nruby 3.3.0\nnodejs 20.20.2 # lts\n"}, {}, None, "20.20.2"),
+        ({".tool-versions": "ruby 3.3.0\n"}, {}, None, "22.23.3"),
+        ({}, {"volta": {"node": "24.21.0"}, "engines": {"node": ">=20"}}, None, "24.21.0"),
+        ({}, {"volta": {"extends": "../package.json"}}, None, "22.23.3"),
         ({}, {}, None, "22.23.3"),
     ],
 )  # fmt: skip
@@ -239,10 +243,16 @@ def test_where_the_node_version_is_said(
     assert planned(root, node=option).node == version
 
 
+def test_the_top_of_a_monorepo_says_the_node_version_where_the_app_does_not(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{ "engines": { "node": "^20" } }')
+    (tmp_path / "apps/web").mkdir(parents=True)
+    assert planning.wished_node(tmp_path / "apps/web", root=tmp_path, package={})[0] == "^20"
+    assert planning.wished_node(tmp_path / "apps/web", root=tmp_path, package={"engines": {"node": "24"}})[0] == "24"
+
+
 def test_a_recipe_is_of_one_shim() -> None:
     """Builds of before are used again: whoever changes what is packed into each of them raises the recipe, and this."""
-    from deployd.stages.build import planning
     from deployd.stages.package import artifacts
 
     packed = hashlib.sha256(artifacts.shim()).hexdigest()
-    assert (planning.RECIPE, packed) == (8, "a11f60cc1d1335311eafe48ada0649a9a99185d52828bccdb0c5de1dfc6360b5")
+    assert (planning.RECIPE, packed) == (9, "33790f4ba024d8311fdf6773c7cdd2b2ccaafdb960c7dbf19b64553b1f6ce07f")
