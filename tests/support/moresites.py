@@ -185,7 +185,7 @@ def docusaurus() -> Site:
                 "@docusaurus/core": "3.9.2", "@docusaurus/preset-classic": "3.9.2", "@mdx-js/react": "3.1.1",
                 "react": "19.2.0", "react-dom": "19.2.0",
             },
-            overrides={"@docsearch/react": "4.3.2", "@docsearch/core": "4.3.1"},
+            overrides={"@docsearch/react": "4.3.2", "@docsearch/core": "4.3.1", "webpack": "5.102.1"},
             scripts={"build": "docusaurus build", "start": "docusaurus start", "serve": "docusaurus serve"},
         ),
         "docusaurus.config.js": f"module.exports = {json.dumps(config)};\n",

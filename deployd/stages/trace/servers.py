@@ -119,12 +119,12 @@ def _whole(found: Found, *, app_dir: Path, name: str, place: str, root: Path) ->
     if (app_dir / path).is_dir() and not (app_dir / path).is_symlink():
         own = path == "."  # the app itself: its packages are traced
         files = tree.walk(
-            app_dir / path, at=at, reason=path, root=root,
+            app_dir / path, at=at, reason=f"all of {path} travels", root=root,
             skip=lambda one: one.rpartition("/")[2] in (_STAY if own else {".git"}),
         )  # fmt: skip
         found.add(file for file in files if not found.has(file.path))
     else:
-        found.add(tree.Root(root).take(at, reasons=(path,)))
+        found.add(tree.Root(root).take(at, reasons=("the app's sources name it",)))
 
 
 def _apply(
