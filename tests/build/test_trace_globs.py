@@ -177,3 +177,28 @@ def test_excludes_are_matched_from_the_apps_folder(
     rules = includes.Rules(exclude=(includes.Rule(route="/*", glob=glob, origin="trace.exclude"),))
     applied = includes.apply(rules, traces=None, files=FILES, app_dir=folder, root=folder, tools=tmp_path)
     assert set(applied.excluded) == excluded
+
+
+@pytest.mark.parametrize(
+    ("routes", "added"),
+    [
+        (("/*", "/*"), {"data/a.json", "data/.hidden/b.json"}),  # a folder, and not all of it
+        (("/about", "/*"), {"data/a.json", "data/.hidden/b.json"}),
+        (("/about", "/old"), {"data/a.json", "data/.hidden/b.json", "data/deep/er/c.txt"}),  # another route's
+        (("/*", "/about"), {"data/a.json", "data/.hidden/b.json", "data/deep/er/c.txt"}),  # the others keep it
+    ],
+)
+def test_an_exclude_counts_for_what_the_same_routes_include(
+    picomatch: Path, folder: Path, tmp_path: Path, routes: tuple[str, str], added: set[str]
+) -> None:
+    (tmp_path / programs.folder_name()).symlink_to(picomatch.parents[1])
+    include, exclude = routes
+    rules = includes.Rules(
+        include=(includes.Rule(route=include, glob="data/**", origin="trace.include"),),
+        exclude=(includes.Rule(route=exclude, glob="data/deep", origin="trace.exclude"),),
+    )
+    for known in ([], ["data/deep/er/c.txt"]):  # Next.js's build may have included it itself
+        applied = includes.apply(rules, traces=traces(), files=known, app_dir=folder, root=folder, tools=tmp_path)
+        assert {path for path in applied.added if path.startswith("data/")} == added
+        assert applied.warnings == ()
+        assert set(applied.excluded) == {"data/deep/er/c.txt"}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deployd.domain import options
+    from deployd.stages.trace.globs import Answers
     from deployd.stages.trace.traces import Trace
 
 _SPECIAL = re.compile(r"[][{}()!?*+@|\\\\]")
@@ -96,32 +97,28 @@ def apply(
     tools: Path,
     cancel: threading.Event | None = None,
 ) -> Applied:
-    """Match all rules. `files` are the paths that rules of `exclude` are tried on.
+    """Match all rules. Rules of `exclude` are tried on `files`, and on what those of `include` find: a route that has
+    both does without the file.
 
     `traces` are those of the routes; None for a server that has no routes for deployd: all includes count then, and
     those excludes whose route glob stands for every route.
     """
+    picomatch = programs.picomatch(tools, app_dir=app_dir, root=root, cancel=cancel)
     asked = Questions()
     asked.sets["routes"] = sorted({route for trace in traces or () for route in trace.routes})
     asked.sets["server"] = [SERVER]
-    full = {f"{root}/{path}": path for path in files}
-    asked.sets["files"] = list(full)
     routes = {rule.route: asked.match(rule.route, among="routes", contains=True) for rule in _all(rules)}
     server = {rule.route: asked.match(rule.route, among="server") for rule in rules.exclude}
     walks = {rule: asked.walk(rule.glob, folder=app_dir) for rule in rules.include}
-    # Next.js joins an exclude to the project's folder, so `./` and `../` are resolved, and matches whole paths
-    top = _SPECIAL.sub(r"\\\g<0>", str(app_dir))
-    globs = {
-        rule: asked.match(os.path.normpath(f"{top}/{rule.glob}"), among="files", contains=True)
-        for rule in rules.exclude
-    }
-    picomatch = programs.picomatch(tools, app_dir=app_dir, root=root, cancel=cancel)
+    excludes = _Excludes(rules.exclude, app_dir=app_dir, root=root)
+    first = excludes.ask(asked, files)
     told = asked.answer(picomatch=picomatch, root=root, cancel=cancel)
 
     warnings: list[str] = []
-    added: dict[str, str] = {}
+    added: dict[str, dict[Rule, set[str]]] = {}
     for rule, number in walks.items():
-        if traces is not None and not _concerned(traces, told.match[routes[rule.route]]):
+        names = {SERVER} if traces is None else _concerned(traces, told.match[routes[rule.route]])
+        if not names:
             warnings.append(f"no route with a trace matches: {rule}")
             continue
         found = [posixpath.normpath(f"{os.path.relpath(app_dir, root)}/{path}") for path in told.walk[number]]
@@ -131,12 +128,17 @@ def apply(
             if path.startswith("../"):
                 warnings.append(f"outside of the root of tracing, and left out: {path} ({rule})")
             else:
-                added.setdefault(path, f"{rule}")
+                added.setdefault(path, {})[rule] = names
 
+    hits = [first.of(told, rule) for rule in rules.exclude]
+    if rules.exclude and added.keys() - {*files}:
+        again = Questions()
+        second = excludes.ask(again, sorted(added.keys() - {*files}))
+        more = again.answer(picomatch=picomatch, root=root, cancel=cancel)
+        hits = [hit | second.of(more, rule) for hit, rule in zip(hits, rules.exclude, strict=True)]
     excluded: dict[str, set[str]] = {}
-    for rule, number in globs.items():
+    for rule, hit in zip(rules.exclude, hits, strict=True):
         names = _names(traces, told.match[routes[rule.route]], told.match[server[rule.route]], rule=rule)
-        hit = {full[path] for path in told.match[number]}
         if not names or not hit:
             warnings += [f"no route with a trace matches: {rule}"] if not names else []
             # a build that Next.js did with webpack has left its own out already
@@ -144,11 +146,44 @@ def apply(
             continue
         for path in hit:
             excluded.setdefault(path, set()).update(names)
+    stays = {
+        path: [rule for rule, names in by.items() if names - excluded.get(path, set())] for path, by in added.items()
+    }
     return Applied(
-        added=added,
+        added={path: str(by[0]) for path, by in stays.items() if by},
         excluded={path: frozenset(names) for path, names in excluded.items()},
         warnings=tuple(warnings),
     )
+
+
+class _Excludes:
+    """The file globs of excludes, as Next.js asks them: joined to the app's folder, so `./` and `../` are resolved, and
+    matched with whole paths.
+    """
+
+    def __init__(self, rules: Sequence[Rule], *, app_dir: Path, root: Path) -> None:
+        top = _SPECIAL.sub(r"\\\g<0>", str(app_dir))
+        self._globs = {rule: os.path.normpath(f"{top}/{rule.glob}") for rule in rules}
+        self._root = root
+
+    def ask(self, asked: Questions, files: Sequence[str]) -> _Hits:
+        """Ask which of `files` each glob matches."""
+        full = {f"{self._root}/{path}": path for path in files}
+        asked.sets["files"] = list(full)
+        numbers = {rule: asked.match(glob, among="files", contains=True) for rule, glob in self._globs.items()}
+        return _Hits(full=full, numbers=numbers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hits:
+    """Where the answers for each exclude are. `full` gives the path of each whole path."""
+
+    full: Mapping[str, str]
+    numbers: Mapping[Rule, int]
+
+    def of(self, told: Answers, rule: Rule) -> set[str]:
+        """The paths that a rule's glob matches."""
+        return {self.full[path] for path in told.match[self.numbers[rule]]}
 
 
 def _all(rules: Rules) -> tuple[Rule, ...]:
