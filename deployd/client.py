@@ -89,10 +89,17 @@ class Client(Queries):
     # variables
 
     def set_variable(
-        self, app: AppName, environment: EnvironmentName, key: str, value: Secret, *, build: bool = False
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        key: str,
+        value: Secret,
+        *,
+        build: bool = False,
+        both: bool = False,
     ) -> None:
-        """Keep a variable, encrypted; the next release takes it."""
-        self.store.variables.put(app, environment, key, value, build=build, who=self.who)
+        """Keep a variable, encrypted; the next release takes it: its server, its build, or both."""
+        self.store.variables.put(app, environment, key, value, build=build, both=both, who=self.who)
 
     def unset_variable(self, app: AppName, environment: EnvironmentName, key: str) -> None:
         """Remove a variable; raises NotFoundError."""

@@ -154,7 +154,7 @@ def revealed(cli: Cli, app: AppName, *, only_build: bool = False) -> dict[str, S
     """The variables that people set; none, and a warning, where a daemon elsewhere keeps them."""
     try:
         known = cli.client.variables(app, cli.environment)
-        names = {one.key for one in known if one.build or not only_build}
+        names = {one.key for one in known if one.build or one.both or not only_build}
         found = cli.client.reveal_variables(app, cli.environment) if names else {}
     except (NotAllowedError, UnreachableError) as error:
         cli.out.warn(f"the variables of {app} {cli.environment} are not here ({error.what}): this goes on without them")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deployd.cli.context import Cli
+    from deployd.domain.rollout import Variable
 
 variables = Noun(
     "env", "Variables of an environment: encrypted here, sent with each release, brought back by a rollback."
@@ -28,6 +29,7 @@ _RESERVED = frozenset({"NODE_ENV", "PORT", "HOSTNAME", "HOME", "LISTEN_FDS", "LI
 # deployd's own keys to the bucket of `assets`; neither builds nor servers get them
 _OWN = frozenset({"DEPLOYD_ASSETS_ACCESS_KEY_ID", "DEPLOYD_ASSETS_SECRET_ACCESS_KEY"})
 _BUILD = Annotated[bool, typer.Option("--build", help=f"For the build, not the server. {_PUBLIC}* are always so.")]
+_BOTH = Annotated[bool, typer.Option("--both", help="For the build and the server, such as a database's address.")]
 
 
 @variables.verb("set", example="deployd env set SESSION_SECRET")
@@ -38,6 +40,7 @@ def set_(
     ],
     *,
     build: _BUILD = False,
+    both: _BOTH = False,
     plain: Annotated[
         bool, typer.Option("--plain", help="Take KEY=VALUE: others on this machine can read it there.")
     ] = False,
@@ -47,7 +50,7 @@ def set_(
         raise UsageError(
             "stdin holds one value", code="usage", fix="read one variable with KEY=-, or use `deployd env import -`"
         )
-    _keep(cli, {key.partition("=")[0]: _value(cli, key, plain=plain) for key in keys}, build=build)
+    _keep(cli, {key.partition("=")[0]: _value(cli, key, plain=plain) for key in keys}, build=build, both=both)
 
 
 @variables.verb("import", example="deployd env import .env.production")
@@ -56,6 +59,7 @@ def import_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A dotenv file; - is stdin.")],
     *,
     build: _BUILD = False,
+    both: _BOTH = False,
 ) -> None:
     """Set every variable of a dotenv file."""
     try:
@@ -69,7 +73,7 @@ def import_(
         raise UsageError(
             f"{file}: {error}", code="dotenv-invalid", fix="quote values that hold quotes, backslashes or several lines"
         ) from None
-    _keep(cli, values, build=build)
+    _keep(cli, values, build=build, both=both)
 
 
 @variables.verb("pull", example="deployd env pull .env.local")
@@ -107,10 +111,7 @@ def list_(cli: Cli) -> None:
         cli.out.line(f"{app} has no variables in {environment}")
         cli.out.next("deployd env set SESSION_SECRET", "deployd env import .env.production")
         return
-    rows = [
-        (item.key, "build" if item.build else "server", ago(item.updated), "deployd" if item.managed else item.who)
-        for item in found
-    ]
+    rows = [(item.key, _served(item), ago(item.updated), "deployd" if item.managed else item.who) for item in found]
     cli.out.table(("NAME", "FOR", "SET", "BY"), rows)
 
 
@@ -149,7 +150,13 @@ def _value(cli: Cli, text: str, *, plain: bool) -> str:
     return cli.out.ask_hidden(f"{key}: ")
 
 
-def _keep(cli: Cli, values: Mapping[str, str], *, build: bool) -> None:
+def _served(item: Variable) -> str:
+    if item.both or item.managed:
+        return "build, server"
+    return "build" if item.build else "server"
+
+
+def _keep(cli: Cli, values: Mapping[str, str], *, build: bool, both: bool) -> None:
     app, environment = cli.where
     cli.app.environment(environment)
     for key, value in values.items():
@@ -161,7 +168,8 @@ def _keep(cli: Cli, values: Mapping[str, str], *, build: bool) -> None:
                 fix="encode it, for example in base64",
             )
     for key, value in values.items():
-        cli.client.set_variable(app, environment, key, Secret(value), build=build or key.startswith(_PUBLIC))
+        only = not both and (build or key.startswith(_PUBLIC))
+        cli.client.set_variable(app, environment, key, Secret(value), build=only, both=both)
     names = ", ".join(values) or "nothing"
     cli.out.result({"set": list(values)}, f"{names} set for {app} {environment}; part of the next release")
 

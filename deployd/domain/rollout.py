@@ -49,13 +49,17 @@ class RolloutRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """A variable without its value. `managed` ones are deployd's own, and serve at build and at run time."""
+    """A variable without its value: for servers, for builds (`build`), or for `both`.
+
+    `managed` ones are deployd's own, and serve at build and at run time.
+    """
 
     key: str
     build: bool
     updated: str
     who: str
     managed: bool = False
+    both: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As in `env list --json`."""

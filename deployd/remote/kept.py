@@ -46,11 +46,18 @@ class RemoteKept(RemoteHands):
         self._link.call("DELETE", f"/v1/hosts/{name}")
 
     def set_variable(
-        self, app: AppName, environment: EnvironmentName, key: str, value: Secret, *, build: bool = False
+        self,
+        app: AppName,
+        environment: EnvironmentName,
+        key: str,
+        value: Secret,
+        *,
+        build: bool = False,
+        both: bool = False,
     ) -> None:
         """Keep a variable, encrypted."""
         path = f"{values.place(app, environment)}/variables/{key}"
-        self._link.call("PUT", path, {"value": value.reveal(), "build": build})
+        self._link.call("PUT", path, {"value": value.reveal(), "build": build, **({"both": True} if both else {})})
 
     def unset_variable(self, app: AppName, environment: EnvironmentName, key: str) -> None:
         """Remove a variable."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0007"  # the newest migration: what a fresh database is stamped with
+REVISION = "0008"  # the newest migration: what a fresh database is stamped with
 
 metadata = sa.MetaData()
 
@@ -66,6 +66,7 @@ variables = sa.Table(
     sa.Column("sealed", sa.LargeBinary, nullable=False),
     sa.Column("updated", sa.Text, nullable=False),
     sa.Column("who", sa.Text, nullable=False),
+    sa.Column("both", sa.Boolean, nullable=False, server_default=sa.false()),  # for builds and for servers (0008)
 )
 
 rollouts = sa.Table(

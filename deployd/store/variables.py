@@ -45,15 +45,20 @@ class Variables:
         *,
         build: bool,
         who: str,
+        both: bool = False,
         managed: bool = False,
     ) -> None:
-        """Keep a variable; each change has its own version, which is sealed with the value."""
+        """Keep a variable for servers, or for builds (`build`), or for `both`.
+
+        Each change has its own version, which is sealed with the value.
+        """
         with self._database.write() as connection:
             version = (
                 connection.execute(sa.select(table.c.version).where(*_is(app, environment, key))).scalar() or 0
             ) + 1
             fields = {
                 "build": build,
+                "both": both,
                 "managed": managed,
                 "version": version,
                 "key_id": self._keyring.key_id,
@@ -82,12 +87,12 @@ class Variables:
     def of(self, app: AppName, environment: EnvironmentName) -> tuple[Variable, ...]:
         """All variables by key, without values."""
         return tuple(
-            Variable(key=row.key, build=row.build, updated=row.updated, who=row.who, managed=row.managed)
+            Variable(key=row.key, build=row.build, both=row.both, updated=row.updated, who=row.who, managed=row.managed)
             for row in self._rows(app, environment)
         )
 
     def reveal(self, app: AppName, environment: EnvironmentName, *, build: bool | None = None) -> dict[str, Secret]:
-        """Variables with values: all, or those of build time, or of run time; managed ones are in both.
+        """Variables with values: all, or those of build time, or of run time; managed ones and `both` are in each.
 
         Those for deployd itself (`OWN`) are only among all.
         """
@@ -96,7 +101,7 @@ class Variables:
                 row.sealed, belongs_to=_place(app, environment, row.key, row.version), key_id=row.key_id
             )
             for row in self._rows(app, environment)
-            if build is None or ((row.managed or row.build is build) and not row.key.startswith(OWN))
+            if build is None or ((row.managed or row.both or row.build is build) and not row.key.startswith(OWN))
         }
 
     def ensure_managed(self, app: AppName, environment: EnvironmentName, key: str, *, who: str) -> None:

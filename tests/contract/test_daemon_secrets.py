@@ -105,6 +105,8 @@ def test_no_secret_is_in_what_the_daemon_says_or_keeps(serve, repository):
     rollouts.append(away.follow(told["rollout"], report=quiet, cancel=threading.Event()).rollout)
     rollouts.append(here.rollback(back(), report=quiet, cancel=threading.Event()).rollout)
     assert here.reveal_variables(SHOP, PRODUCTION)["SERVER_CANARY"].reveal() == "server-canary-4711"
+    away.set_variable(SHOP, PRODUCTION, "BOTH", Secret("both-canary-4711"), both=True)
+    assert [(one.build, one.both) for one in away.variables(SHOP, PRODUCTION) if one.key == "BOTH"] == [(False, True)]
     events = [
         json.dumps(fields)
         for rollout in rollouts

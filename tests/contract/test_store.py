@@ -237,6 +237,16 @@ def test_variables_are_encrypted_and_told_apart(store, paths):
     assert stat.S_IMODE(paths.key.stat().st_mode) == 0o600
 
 
+def test_a_variable_for_builds_and_servers_is_in_each_until_it_is_set_for_one(store):
+    store.variables.put(APP, PRODUCTION, "DATABASE_URL", Secret("a"), build=False, both=True, who="ada")
+    for build in (True, False):
+        assert store.variables.reveal(APP, PRODUCTION, build=build)["DATABASE_URL"].reveal() == "a"
+    assert [(one.build, one.both) for one in store.variables.of(APP, PRODUCTION)] == [(False, True)]
+
+    store.variables.put(APP, PRODUCTION, "DATABASE_URL", Secret("b"), build=True, who="ada")
+    assert store.variables.reveal(APP, PRODUCTION, build=False) == {}
+
+
 def test_a_variable_moved_to_another_row_does_not_open(store):
     """The place is authenticated: staging's database cannot be made production's by copying a row."""
     store.variables.put(APP, STAGING, "KEY", Secret("a"), build=False, who="ada")

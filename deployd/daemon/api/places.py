@@ -105,7 +105,7 @@ def set_variable(
     """Keep a variable, encrypted; the next release takes it."""
     request.state.audit = {"action": "set variable", "subject": key}
     place = (AppName(app), EnvironmentName(environment))
-    daemon.store.variables.put(*place, key, Secret(body.value), build=body.build, who=caller.who)
+    daemon.store.variables.put(*place, key, Secret(body.value), build=body.build, both=body.both, who=caller.who)
 
 
 @router.delete("/variables/{key}", status_code=204)

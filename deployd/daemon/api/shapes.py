@@ -117,10 +117,11 @@ class AppBody(Body):
 
 
 class VariableBody(Body):
-    """A variable's value; it never comes back."""
+    """A variable's value, which never comes back: for the server, for the build, or for both."""
 
     value: Annotated[str, StringConstraints(max_length=100_000, pattern=r"^[^\x00]*$")]
     build: bool = False
+    both: bool = False
 
 
 class HostBody(Body):

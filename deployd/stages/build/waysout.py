@@ -144,6 +144,15 @@ KNOWN = (
         "and commit the lock file too",
     ),
     _way(
+        r"""^(?!Usage\ Error).*(?:(?<!Reference)[Ee]rror\b|\u274c).*(?:
+              (?i:environment\ variables?\b)
+            | (?<![\w.])[A-Z][A-Z0-9]*_[A-Z0-9_]+\W{1,3}(?:is|are|was|must\ be)\ (?:not\ |un)?
+              (?:set|defined|provided|required|missing|empty|configured)
+            | (?:[Mm]issing|[Nn]o|[Dd]efine)\ (?:the\ )?\W?[A-Z][A-Z0-9]*_[A-Z0-9_]+)""",
+        "something that runs while the app is built reads a variable: `deployd env set --both NAME` gives it to the "
+        "build and the server, --build to the build alone; without either, only the server has it",
+    ),
+    _way(
         r"Failed\ to\ load\ next\.config | next\.config\.(?:[mc]?[jt]s|compiled\.js)[:'\")]",
         "next.config throws: mend it; a variable that it reads comes from `deployd env set --build`",
     ),

@@ -108,6 +108,7 @@ class FakeClient:
 
     known: dict[str, Host] = field(default_factory=lambda: {name: a_host(name) for name in ("web1", "web2")})
     kept: dict[tuple[str, str, str], tuple[str, bool]] = field(default_factory=dict)
+    both: set[str] = field(default_factory=set)
     made: list[Release] = field(
         default_factory=lambda: [a_release(R2, state=ReleaseState.LIVE), a_release(R1, mark=Mark.GOOD)]
     )
@@ -149,15 +150,18 @@ class FakeClient:
     def remove_host(self, name: HostName) -> None:
         del self.known[name]
 
-    def set_variable(self, app: str, environment: str, key: str, value: Secret, *, build: bool = False) -> None:
+    def set_variable(
+        self, app: str, environment: str, key: str, value: Secret, *, build: bool = False, both: bool = False
+    ) -> None:
         self.kept[app, environment, key] = (value.reveal(), build)
+        self.both = {*self.both, key} if both else self.both - {key}
 
     def unset_variable(self, app: str, environment: str, key: str) -> None:
         del self.kept[app, environment, key]
 
     def variables(self, app: str, environment: str) -> tuple[Variable, ...]:
         return tuple(
-            Variable(key=key, build=build, updated="2026-11-21T10:15:30+00:00", who="ada")
+            Variable(key=key, build=build, both=key in self.both, updated="2026-11-21T10:15:30+00:00", who="ada")
             for (one, two, key), (_, build) in sorted(self.kept.items())
             if (one, two) == (app, environment)
         )

@@ -56,6 +56,18 @@ def test_names_that_are_refused(deployd, app, client, name):
     assert client.kept == {}
 
 
+def test_a_variable_for_the_build_and_the_server(deployd, app, client):
+    assert deployd("env", "set", "DATABASE_URL=x", "NEXT_PUBLIC_X=y", "--plain", "--both").exit == 0
+    deployd("env", "set", "TOKEN=x", "--plain", "--build")
+
+    rows = {line.split()[0]: line for line in deployd("env", "list").out.splitlines() if line}
+    assert ("build, server" in rows["DATABASE_URL"], "build, server" in rows["TOKEN"]) == (True, False)
+    told = {one["key"]: (one["build"], one["both"]) for one in json.loads(deployd("env", "list", "--json").out)}
+    assert told == {"DATABASE_URL": (False, True), "NEXT_PUBLIC_X": (False, True), "TOKEN": (True, False)}
+    deployd("env", "set", "DATABASE_URL=x", "--plain")
+    assert "DATABASE_URL" not in client.both
+
+
 def test_options_of_node_are_anybodys_as_the_warnings_say(deployd, app, client):
     assert deployd("env", "set", "NODE_OPTIONS=-r dd-trace/init", "--plain").exit == 0
     assert value(client, "NODE_OPTIONS") == ("-r dd-trace/init", False)

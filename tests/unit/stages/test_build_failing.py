@@ -80,6 +80,11 @@ BUILDS = {
     "\u2a2f Failed to load next.config.mjs\nError: Cannot find package '@acme/x' imported from /x": "package.json does not have",
     "Error: no API\n    at Object.<anonymous> (/x/next.config.js:1:7)": "next.config throws",
     "TypeError: fetch failed\n  [cause]: Error: connect ECONNREFUSED 127.0.0.1:3001": "could not be reached",
+    "Error: DATABASE_URL is not set\n    at x (.next/server/app/page.js:1:2)": "deployd env set --both",
+    'Error: Invalid/Missing environment variable: "MONGODB_URI"': "deployd env set --both",
+    "error: Environment variable not found: DATABASE_URL.": "deployd env set --both",
+    "\u274c Invalid environment variables: [": "deployd env set --both",
+    "Error: Missing STRIPE_SECRET_KEY": "deployd env set --both",
 }  # fmt: skip
 
 
@@ -95,6 +100,14 @@ def test_a_failed_install_is_told_with_its_way_out(tmp_path: Path, output: str, 
 @pytest.mark.parametrize(("output", "words"), BUILDS.items())
 def test_a_failed_build_is_told_with_its_way_out(tmp_path: Path, output: str, words: str) -> None:
     assert words in told(output, tmp_path, installing=False)
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["ReferenceError: SOME_CONST is not defined", "warn: SENTRY_AUTH_TOKEN is not set, no source maps\nType error: x"],
+)
+def test_what_is_no_missing_variable_is_not_told_as_one(tmp_path: Path, output: str) -> None:
+    assert told(output, tmp_path, installing=False) == ""
 
 
 def test_a_builds_own_401_is_not_the_registrys(tmp_path: Path) -> None:
