@@ -19,7 +19,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from dbos import DBOS, DBOSConfig, SetWorkflowID, _workflow_commands
+from dbos import DBOS, DBOSConfig, SetWorkflowID, _scheduler, _workflow_commands
 
 from deployd.domain.ids import RolloutId
 from deployd.errors import DeploydError, EngineError
@@ -41,6 +41,7 @@ _AT_ONCE = 500
 _CONNECTIONS = 10
 _BUSY = 30.0
 _POLLING = 1.0
+_RESUMING = 2.0
 _SELDOM = 600.0
 _FINAL = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
@@ -92,7 +93,11 @@ class Engine:
         if isinstance(database, str):
             config["sys_db_pool_size"] = _CONNECTIONS
         _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = _SELDOM  # noqa: SLF001 - delays and time-outs of DBOS's own
-        DBOS(config=config)
+        _scheduler._STARTUP_FAST_POLL_DURATION_SEC = 0.0  # noqa: SLF001 - the same looks, each second for a minute
+        dbos = DBOS(config=config)
+        # what is resumed after a start comes by this queue, or by our own one where there are several daemons
+        own = dbos._registry.get_internal_queue()  # noqa: SLF001
+        own._polling_interval_sec = _RESUMING if queue is None else _SELDOM  # noqa: SLF001
         if queue is not None:
             DBOS.listen_queues([queue])
         try:
@@ -122,7 +127,7 @@ class Engine:
                     result: Json = DBOS.start_workflow(_workflow, str(rollout)).get_result()
                 return result
             if found.status not in _FINAL:
-                DBOS.resume_workflow(str(rollout), queue_name=self._queue)  # polled once a second
+                DBOS.resume_workflow(str(rollout), queue_name=self._queue)  # polled every second or two
             kept: Json = DBOS.retrieve_workflow(str(rollout)).get_result(polling_interval_sec=0.05)
         except DeploydError:
             raise
