@@ -5,6 +5,7 @@ Nothing here can slow or fail a rollout: it hears of them in the listeners' thre
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from deployd import logs, notify
@@ -14,6 +15,7 @@ from deployd.daemon.forges import calls, commenting, speaking
 from deployd.daemon.forges.calls import Standing
 from deployd.daemon.hooks.asking import PREVIEW
 from deployd.domain.events import Event
+from deployd.store import moments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +50,7 @@ _TEXTS = {
     "superseded": "was replaced by a newer one",
 }
 _KNOWN_DEPLOYMENTS = 500
+_AGAIN, _RECENT = 50, 3600.0  # so many asks that ended so many seconds ago are told again at the start
 
 
 class Announcer:
@@ -64,9 +67,10 @@ class Announcer:
         self._log = logs.logger(self.name)
 
     def start(self, daemon: Daemon) -> None:
-        """Begin to listen."""
+        """Begin to listen; forges are told again how the last pushes ended."""
         self._daemon = daemon
         daemon.hub.listeners.append(self.hear)
+        self.forges.add("what ended last", lambda: self._tell_again(daemon))
 
     def stop(self) -> None:
         """Say what is due, for a moment."""
@@ -108,7 +112,21 @@ class Announcer:
 
     # forges
 
-    def _tell_forge(self, daemon: Daemon, queued: QueuedAsk, outcome: str, fields: Mapping[str, Any]) -> None:
+    def _tell_again(self, daemon: Daemon) -> None:
+        """The process before may have ended before forges took what it said: a status would say pending for ever."""
+        since = moments.from_epoch(time.time() - _RECENT)
+        for queued in reversed(daemon.store.queue.latest(limit=_AGAIN)):
+            if queued.outcome not in _TEXTS or (queued.finished or "") < since:
+                continue
+            if queued.ask.cause == "pull_request" and not previews.is_untold(daemon.store, queued.ask):
+                continue
+            record = daemon.store.rollouts.find(queued.id)
+            fields = {"release": record.release if record else None, "what": queued.reason}
+            self._tell_forge(daemon, queued, queued.outcome, fields, again=True)
+
+    def _tell_forge(
+        self, daemon: Daemon, queued: QueuedAsk, outcome: str, fields: Mapping[str, Any], *, again: bool = False
+    ) -> None:
         ask, details = queued.ask, queued.ask.details or {}
         forge, named = details.get("forge"), details.get("repository")
         repository = named.get("name") if isinstance(named, dict) else named
@@ -136,7 +154,9 @@ class Announcer:
         self.forges.add(what, lambda: _refused_when_gone(speaker.say(status)), key=f"{key} status")
         if speaker.forge == "github" and environment and outcome != "held":
             deploy = f"{key} {queued.id}"
-            self.forges.add(f"{what} (deployment)", lambda: self._deploy(speaker, standing, str(queued.id)), key=deploy)
+            self.forges.add(
+                f"{what} (deployment)", lambda: self._deploy(speaker, standing, str(queued.id), again=again), key=deploy
+            )
         if ask.cause == "pull_request" and outcome != "running":
             number = int(details.get("number") or 0)
             about = commenting.text(standing, held=number if outcome == "held" else None)
@@ -148,8 +168,15 @@ class Announcer:
                 key=f"comment {ask.app} {number}",
             )
 
-    def _deploy(self, speaker: speaking.Speaker, standing: Standing, rollout: str) -> None:
+    def _deploy(self, speaker: speaking.Speaker, standing: Standing, rollout: str, *, again: bool) -> None:
         number = self._deployments.get(rollout)
+        if number is None and again:
+            place = f"{standing.app}/{standing.environment}"
+            asked = calls.deployments(standing.repository, environment=place, commit=standing.commit)
+            made = next(iter((speaker.say(asked) or {}).get("items") or []), None)
+            if made is None:
+                return
+            number = self._deployments[rollout] = int(made["id"])
         if number is None:
             made = speaker.say(calls.deployment(standing))
             if made is None or not isinstance(made.get("id"), int):

@@ -112,6 +112,12 @@ def is_held(store: Store, ask: Ask) -> bool:
     )
 
 
+def is_untold(store: Store, ask: Ask) -> bool:
+    """Whether nobody kept yet what became of a pull request's commit: the process ended just then."""
+    known = store.previews.find(ask.app, int((ask.details or {}).get("number") or 0))
+    return known is not None and known.state == "asked" and known.pull.get("commit") == ask.commit
+
+
 def chosen(ask: Ask, file: AppFile, trusted: AppFile | None) -> AppEnvironment:
     """Hosts and options of a pull request's release; nothing of a fork's own file counts."""
     source = trusted if ask.environment == FORK or PREVIEW not in file.environments else file

@@ -201,7 +201,14 @@ def events_of(reply: http.client.HTTPResponse) -> Iterator[tuple[str, dict[str, 
 
 
 def unreachable(daemon: Daemon, error: object) -> UnreachableError:
-    """The error of a daemon that does not answer."""
+    """The error of a daemon that does not answer, or whose certificate nobody vouches for."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):  # the type is ssl's, whose import takes time
+        return UnreachableError(
+            f"the certificate of {daemon.name} is not to be believed: {error}",
+            code="daemon-certificate",
+            live="unchanged; nothing was sent, and no token",
+            fix="name the CA that signed it: SSL_CERT_FILE=ca.pem; or use the name that stands in the certificate",
+        )
     return UnreachableError(
         f"the daemon at {daemon.name} does not answer: {error}",
         code="daemon-unreachable",

@@ -272,6 +272,31 @@ def test_a_preview_that_is_too_old_goes_without_a_forge(daemon):
     assert [one.number for one in daemon.store.previews.all()] == [13]
 
 
+def test_how_it_ended_is_told_again_after_a_start_that_came_too_soon(daemon, forge):
+    """Killed between a rollout's end and the forge's answer: its status said pending, and its preview was nowhere."""
+    token(daemon, "github", forge)
+    forge.always = (200, [{"id": 77}])
+    pushed, prepared = ask(daemon, "github"), pull(daemon)
+    for rollout, outcome in ((pushed, "failed"), (prepared, "cancelled"), (ask(daemon, "github"), None)):
+        if outcome:
+            daemon.store.queue.finish(rollout, outcome=outcome, reason="so it is")
+    for _ in range(2):
+        announcer = Announcer(pauses=(0.01,))
+        announcer.start(daemon)
+        settle(announcer)
+        announcer.stop()
+    told = [(method, path, (body or {}).get("state")) for method, path, body in said(forge)]
+    failed = [
+        ("POST", f"/repos/acme/shop/statuses/{COMMIT}", "failure"),
+        ("GET", f"/repos/acme/shop/deployments?environment=shop%2Fproduction&ref={COMMIT}", None),
+        ("POST", "/repos/acme/shop/deployments/77/statuses", "failure"),
+    ]
+    assert [one for one in told if one in failed] == failed * 2
+    assert ("POST", "/repos/acme/shop/deployments", None) not in told
+    assert daemon.store.previews.find(SHOP, 12).state == "failed"
+    assert [path for _, path, _ in told].count("/repos/acme/shop/issues/12/comments") == 1
+
+
 def test_a_preview_is_removed_however_much_was_asked_since(daemon):
     pull(daemon, state="closed")
     mine = ask(daemon, "github", environment="preview", cause="pull_request", branch="pull/12", activate=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from deployd.paths import StatePaths
 from deployd.remote import client as remote
 from deployd.remote.client import RemoteClient
 from deployd.remote.connection import Daemon
+from tests.support.certificates import made_certificate
 
 RESULT = {
     "rollout": "r-20261121-101530-k2x7ab", "release": None, "outcome": "live", "previous": None, "duration_s": 1.0,
@@ -86,6 +88,20 @@ def test_what_a_proxy_says_while_the_daemon_starts_is_waited_for(front, tmp_path
     with pytest.raises(UnreachableError) as caught:
         client.me()
     assert (caught.value.code, caught.value.retryable) == ("daemon-unreachable", True)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_with_the_way_out(front, tmp_path):
+    made = front(END)
+    certificate, key = made_certificate("localhost")
+    (tmp_path / "pem").write_text(certificate + key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pem")
+    made.server.socket = context.wrap_socket(made.server.socket, server_side=True)
+    made.url = f"https://localhost:{made.server.server_address[1]}"
+    with pytest.raises(UnreachableError) as caught:
+        client_of(made, tmp_path).me()
+    assert caught.value.code == "daemon-certificate"
+    assert "SSL_CERT_FILE" in caught.value.fix
 
 
 def test_each_time_that_it_goes_has_its_own_patience(front, tmp_path, monkeypatch):
