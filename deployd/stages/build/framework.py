@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from deployd.errors import BuildError
-from deployd.stages.build import manifest, nextapp, sites, startscript
+from deployd.stages.build import catalogs, manifest, nextapp, sites, startscript
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +92,7 @@ def detect(app_dir: Path, *, said: str | None = None) -> Detected:
         framework, by, build = _of_habits(package, needs, app_dir, said=said)
     return Detected(
         framework=framework,
-        version=needs.get(by) if by else None,
+        version=catalogs.version(by, needs.get(by), app_dir=app_dir) if by else None,
         name=name,
         health=nextapp.health(app_dir) if framework == "nextjs" else None,
         package=package,
