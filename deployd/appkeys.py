@@ -119,7 +119,12 @@ BUILD = Section(
             help="The Node.js version. Without it: what .nvmrc, .node-version or package.json's engines ask for.",
         ),
         Key(name="timeout", kind=DURATION, example='"20m"', help="How long install and build may take, each."),
-        Key(name="memory", kind=SIZE, example='"4G"', help="The build's memory limit. Without it: none."),
+        Key(
+            name="memory",
+            kind=SIZE,
+            example='"4G"',
+            help="The build's memory limit. Without it: 80 % of the machine's.",
+        ),
         Key(name="cpus", kind=NUMBER, example="2.0", help="How many processors the build may use. Without it: all."),
         Key(
             name="framework",

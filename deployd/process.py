@@ -29,6 +29,7 @@ Child = subprocess.Popen[bytes]
 _GRACE = 5.0
 _KEPT_BYTES = 16 * 1024 * 1024
 _LONGEST_LINE = 1024 * 1024
+_LONG, _PAUSE = 0.002, 0.1  # seconds for one chunk's lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +251,11 @@ def _pump(
                 if not chunk:
                     selector.unregister(key.fileobj)
                 kept[key.data].add(chunk)
+                began = time.monotonic()
                 lines.add(chunk)
+                spent = time.monotonic() - began
+                if spent > _LONG:  # a program that floods waits, and this process has time for its other threads
+                    time.sleep(min(spent, _PAUSE))
             if selector.get_map() and process.poll() is not None and not selector.select(timeout=0.05):
                 break  # a grandchild may hold the pipe open for ever
     lines.finish()

@@ -2,7 +2,8 @@
 
 The program gets mount, process, IPC and host-name namespaces of its own: of this machine it sees the system's programs
 and settings, read-only, and nothing else: no state folder, no home, no socket, no other process. When it ends, or is
-killed, everything that it started is killed with it. As root it runs as a user of its own (`account`).
+killed, everything that it started is killed with it. As root it runs as a user of its own (`account`); so it does where
+deployd is the installed service, which asks `deployd-build.socket` for it (playbooks/files/deployd_builds.py).
 
 Variables are no part of the argv, which everybody on the machine may read: give them to `process.run(env=...)`.
 """
@@ -14,7 +15,7 @@ import os
 import pwd
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc
 _COVERED = ("/etc/deployd", "/etc/ssh", "/etc/letsencrypt", "/etc/caddy", "/etc/docker", "/etc/credstore")
 _VAR = ("--perms", "0755", "--dir", "/var", "--symlink", "../tmp", "/var/tmp")  # noqa: S108
 _NO_LOGIN = "/usr/sbin/nologin"
+_BUILDS = "/usr/local/lib/deployd/deployd_builds.py"
+_SOCKET = "/run/deployd-build.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,31 @@ def wrap(argv: Sequence[str], box: Sandbox, *, account: Account | None) -> tuple
     if account:
         words += ["setpriv", "--reuid", str(account.uid), "--regid", str(account.gid), "--clear-groups"]
         words += ["--inh-caps=-all", "--"]
-    return (*words, *argv)
+    return (*(_elsewhere(box) if account and is_elsewhere() else ()), *words, *argv)
+
+
+def _elsewhere(box: Sandbox) -> list[str]:
+    given = [*box.writable, *([str(Path(box.private) / "tmp")] if box.private else [])]
+    return [*asking(), *_words("--give", *given), "--"]
+
+
+def asking() -> tuple[str, ...]:
+    """The words before options, "--" and a command that have it run by `deployd-build.socket`."""
+    program, place = _program()
+    return ("/usr/bin/python3", "-IS", program, "ask", place)
+
+
+def _program() -> tuple[str, str]:
+    return os.environ.get("DEPLOYD_BUILDS", _BUILDS), os.environ.get("DEPLOYD_BUILD_SOCKET", _SOCKET)
+
+
+@functools.cache
+def is_elsewhere() -> bool:
+    """Whether sandboxes run as the builds' user though deployd is not root: where its service was installed."""
+    program, place = _program()
+    return (
+        os.geteuid() != 0 and Path(program).exists() and os.access(place, os.R_OK | os.W_OK) and _builder() is not None
+    )
 
 
 def _words(option: str, *values: str, before: tuple[str, ...] = ()) -> list[str]:
@@ -149,13 +176,20 @@ def _covered(box: Sandbox) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def account() -> Account | None:
-    """Who sandboxed programs run as: `deployd-build` or a number that is nobody's when deployd is root, else None."""
+    """Who sandboxed programs run as, or None for who deployd is.
+
+    `deployd-build` or a number that is nobody's when deployd is root, `deployd-build` where `is_elsewhere`.
+    """
     if os.geteuid() != 0:
-        return None
+        return _builder() if is_elsewhere() else None
+    return _builder() or Account(_UID, _UID)
+
+
+def _builder() -> Account | None:
     try:
-        entry = pwd.getpwnam(ACCOUNT)
+        entry = pwd.getpwnam(os.environ.get("DEPLOYD_BUILD_ACCOUNT", ACCOUNT))
     except KeyError:
-        return Account(_UID, _UID)
+        return None
     return Account(entry.pw_uid, entry.pw_gid)
 
 
@@ -187,10 +221,11 @@ def private(parent: Path, *, home: str) -> Iterator[str]:
 def give(path: Path) -> None:
     """Make a folder and all in it (links as links) the account's own; deployd as root reads and removes it as before.
 
-    Call it while nothing of the account's runs that sees the folder. Nothing happens when deployd is not root.
+    Call it while nothing of the account's runs that sees the folder. Nothing happens when deployd is not root: what a
+    sandbox writes is given when it starts, and taken back at its end, where `is_elsewhere`.
     """
     who = account()
-    if who is None:
+    if who is None or is_elsewhere():
         return
     for place in _all_in(path):
         if place.stat().st_uid != who.uid:
@@ -200,7 +235,7 @@ def give(path: Path) -> None:
 def show(path: Path) -> None:
     """Let everyone read a file, or a folder with all in it, that is deployd's own; who may reach it is for its parents.
 
-    Nothing happens when deployd is not root.
+    Nothing happens where sandboxes run as who deployd is.
     """
     if account() is None:
         return
@@ -235,6 +270,28 @@ def _all_in(path: Path) -> Iterator[_Place]:
                 yield _Place(entry.path, folder, entry.is_symlink())
                 if folder:
                     waiting.append(entry.path)
+
+
+def take_back(*folders: Path, depth: int = 5) -> None:
+    """Take back what was given and is still the builds' user's: the machine stopped in the midst of a build.
+
+    Raises CommandError.
+    """
+    who = account()
+    if who is None or not is_elsewhere():
+        return
+    left = [place for folder in folders for place in _owned(folder, by=who.uid, depth=depth)]
+    if left:
+        process.run((*asking(), *_words("--give", *left), "--", "true"), timeout=600)
+
+
+def _owned(folder: Path, *, by: int, depth: int) -> Iterator[str]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.stat(follow_symlinks=False).st_uid == by and not entry.is_symlink():
+                yield entry.path
+            elif depth > 1 and entry.is_dir(follow_symlinks=False):
+                yield from _owned(Path(entry.path), by=by, depth=depth - 1)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _KEPT_LINES = 5000  # of one rollout; older ones are read from the store
 _KEPT_ROLLOUTS = 50
 _WAITING = 20_000
+_COMPLAIN_EVERY = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class Hub:
         self._lock = threading.Lock()
         self._queue: queue.Queue[Told | None] = queue.Queue(maxsize=_WAITING)
         self._thread: threading.Thread | None = None
+        self._complained = -_COMPLAIN_EVERY
 
     def start(self) -> None:
         """Begin to serve the listeners."""
@@ -86,8 +89,10 @@ class Hub:
         if self.listeners:
             try:
                 self._queue.put_nowait(told)
-            except queue.Full:
-                logs.logger("hub").warning("listeners_too_slow", rollout=told.rollout)
+            except queue.Full:  # a build that floods: said from time to time, not for each line
+                if time.monotonic() - self._complained > _COMPLAIN_EVERY:
+                    self._complained = time.monotonic()
+                    logs.logger("hub").warning("listeners_too_slow", rollout=told.rollout)
 
     def end(self, rollout: RolloutId) -> None:
         """Nothing more will be told of it."""

@@ -8,6 +8,7 @@ runs; what is not at its end after `stop_grace` seconds is parked: the next star
 from __future__ import annotations
 
 import asyncio
+import gc
 import grp
 import signal
 import ssl
@@ -16,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployd import __version__, logs
+from deployd import __version__, logs, sandbox
 from deployd.daemon import sockets, systemd, wiring
 from deployd.daemon.api.app import make_app
 from deployd.errors import ConfigError, DeploydError
@@ -119,12 +120,18 @@ class _Life:
 
     def _begin(self) -> None:
         daemon = self._daemon
+        try:
+            sandbox.take_back(daemon.paths.checkouts, daemon.paths.caches, daemon.paths.artifacts)
+        except DeploydError as error:
+            self._log.warning("builds_files_left", reason=error.what, fix="systemctl status deployd-build.socket")
         daemon.workshop.start_engine()
         _ = daemon.workshop.engine  # imported and launched before the first push comes
         daemon.hub.start()
         daemon.dispatcher.start()
         for part in (*daemon.parts, daemon.collector):
             part.start(daemon)
+        gc.collect()
+        gc.freeze()  # what was imported stays: each look for garbage among it takes 0.1 s, and everyone else waits
 
     def _end(self) -> None:
         daemon = self._daemon

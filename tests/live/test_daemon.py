@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deployd import lab
-from tests.support import control
-from tests.support.controlled import PORT, Control, log_in, prepare, version
+from tests.support import control, hostile
+from tests.support.controlled import PORT, Control, commit, healthz, log_in, prepare, version
 from tests.support.world import World, no_request_failed
 
 if TYPE_CHECKING:
@@ -181,6 +181,54 @@ def push(made: Control, url: str, *, delivery: str) -> dict[str, Any]:
         return dict(json.loads(answer.read()))
 
 
+def test_a_build_is_a_user_of_its_own_and_reaches_nothing_of_the_daemons(made: Control) -> None:
+    commit(made, "hostile", make_js=hostile.REACHES.replace("DAEMON", str(made.pid())))
+    made.run("deployd", "release", "-C", "/srv/git/site", "--json")
+    told = json.loads(version(made, port=8081))
+    assert told["uid"] == int(made.run("id", "-u", "deployd-build").text)
+    assert told["uid"] != int(made.run("id", "-u", "deployd").text)
+    status = dict(line.split(":\t") for line in told["status"])
+    assert (status["CapEff"], status["NoNewPrivs"], status["Groups"].strip()) == ("0" * 16, "1", "")
+    for name, what in told.items():
+        if name.startswith(("read ", "write ", "signal", "socket ")):
+            assert what.startswith("no: "), (name, what)
+    assert told["trace"] == "-1"
+    assert "serve" not in told["names"]
+    assert "make.js" in told["names"], "it did look"
+    lists = {
+        name.removeprefix("list "): set(what.split(",")) for name, what in told.items() if name.startswith("list ")
+    }
+    assert lists["/var/lib/deployd"] <= {"checkouts", "runtimes"}, lists
+    assert len(lists["/var/lib/deployd/checkouts"]) == 1, "its own"
+    nothing = ({"no: ENOENT"}, {"no: EACCES"}, {""})
+    assert all(lists[place] in nothing for place in lists if not place.startswith("/var/lib/deployd")), lists
+    assert all(lists[f"/var/lib/deployd/{name}"] in nothing for name in ("caches", "artifacts")), lists
+    left = made.run("find", "/var/lib/deployd", "!", "-user", "deployd").text
+    assert left == "", "what it wrote is the daemon's afterwards"
+
+
+def test_whatever_a_build_does_the_daemon_answers(made: Control) -> None:
+    """Forks without an end, all cores, a gigabyte of output; then a cancel. And all of the memory."""
+    commit(made, "noisy", make_js=hostile.NOISY)
+    process = subprocess.Popen(
+        lab.ssh_argv(made.lab, made.host.name, ["deployd", "release", "-C", "/srv/git/site", "--json"]),
+        stdout=subprocess.DEVNULL,
+    )
+    made.until(lambda: len(made.run("pgrep", "-f", "sleep 4713", check=None).text.split()) > 100)
+    for _ in range(5):
+        assert healthz(made) == 200
+    made.laptop.status()
+    made.run("deployd", "cancel", "-C", "/srv/git/site")
+    assert process.wait(60) == 130
+    made.until(lambda: made.run("pgrep", "-f", "sleep 4713", check=None).returncode == 1, seconds=20)
+    greedy = SITE["deployd.toml"].replace("[build]\n", '[build]\nmemory = "400M"\n')
+    commit(made, "greedy", make_js=hostile.GREEDY, deployd_toml=greedy)
+    told = made.run("deployd", "release", "-C", "/srv/git/site", "--json", check=1)
+    assert "took more than 400 MiB of memory" in told.text
+    made.laptop.status()
+    commit(made, "as before", make_js=SITE["make.js"], deployd_toml=SITE["deployd.toml"])
+
+
 def test_git_push_goes_through_the_machines_own_sshd(made: Control) -> None:
     """`deployd install` told sshd: a key may push, sees the progress, and a build that fails refuses the push."""
     key, checkout = made.laptop.folder / "anna", made.laptop.folder / "pages"
@@ -250,21 +298,13 @@ def test_killed_in_the_middle_of_a_rollout_it_is_started_again_and_ends_it(made:
     assert int(control.properties(made.lab, made.host.name, "NRestarts")["NRestarts"]) >= 1
 
 
-SLEEPERS = """\
-const { spawn } = require("child_process");
-spawn("sleep", ["4711"], { detached: true, stdio: "ignore" }).unref();
-spawn("sleep", ["4712"]);
-setInterval(() => 0, 1000);
-"""
-
-
 def test_cancel_and_time_limits_end_all_that_a_build_started(made: Control) -> None:
     """Also what left its process group: the sandbox ends with its first process."""
     assert made.repository is not None
     sleeps = ["pgrep", "-f", "sleep 471[12]"]
     for change, code, outcome in (("", 130, "cancelled"), ('timeout = "3s"\n', 1, "failed")):
         text = SITE["deployd.toml"].replace("[build]\n", f"[build]\n{change}")
-        for name, content in (("deployd.toml", text), ("make.js", SLEEPERS)):
+        for name, content in (("deployd.toml", text), ("make.js", hostile.SLEEPERS)):
             (made.repository / name).write_text(content)
         commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", f"sleeps, {outcome}"]
         subprocess.run(["git", *commit], cwd=made.repository, check=True)

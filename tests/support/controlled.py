@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
+import subprocess
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,3 +111,21 @@ def certified(folder: Path, address: str) -> tuple[Path, Path]:
 
 def version(made: Control, port: int = 80) -> str:
     return made.laptop.ask("/", port=port)[1].strip()
+
+
+def commit(made: Control, message: str, **files: str) -> None:
+    """Commit to the site, and have it on the control machine."""
+    """Commit to the site (`make_js` is the file make.js), and have it on the control machine."""
+    assert made.repository is not None
+    for name, text in files.items():
+        (made.repository / name.replace("_", ".")).write_text(text)
+    words = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", message]
+    subprocess.run(words, cwd=made.repository, check=True)
+    control.send_tree(made.lab, made.host.name, made.repository, "/srv/git/site")
+
+
+def healthz(made: Control) -> int:
+    """What the daemon's sign of life answers over https: its status."""
+    trusted = ssl.create_default_context(cafile=made.laptop.env["SSL_CERT_FILE"])
+    with urllib.request.urlopen(f"https://{made.host.address}:{PORT}/healthz", timeout=20, context=trusted) as answer:
+        return int(answer.status)

@@ -22,7 +22,7 @@ LIMIT = 64 * 1024 * 1024
 
 @contextmanager
 def logged(log: Path, *, variables: Mapping[str, str], report: Report) -> Iterator[Callable[[str], str]]:
-    """Keep a build's output in `log`, at most 64 MiB of it, and report each line.
+    """Keep a build's output in `log` and report each line, until it is 64 MiB: who prints more has lost its way.
 
     A log that cannot be written (the disk is full) fails no build: a warning says so, and the rest is only reported.
     """
@@ -36,8 +36,7 @@ def logged(log: Path, *, variables: Mapping[str, str], report: Report) -> Iterat
         data = (line + "\n").encode(errors="replace")
         room -= len(data)
         if room < 0:
-            is_kept = False
-            os.write(descriptor, b"... more than 64 MiB of output; the rest is not kept\n")
+            os.write(descriptor, b"... more than 64 MiB of output; the rest is left out\n")
             report(Event.WARNING, what=f"the build's log is full: {log} ends here", code="log-full")
             return
         try:
@@ -50,6 +49,8 @@ def logged(log: Path, *, variables: Mapping[str, str], report: Report) -> Iterat
         clean = redact(line)
         if not clean.isprintable():
             clean = redact(plain(clean))
+        if room < 0:
+            return clean
         if is_kept:
             keep(clean)
         report(Event.BUILD_OUTPUT, line=clean)

@@ -141,5 +141,6 @@ def _registry(private: Path) -> tuple[dict[str, str], dict[str, str]]:
             copy = private / f"given-{number}"
             shutil.copyfile(value, copy)
             sandbox.give(copy)
+            sandbox.show(copy)  # who reaches it is for `private`
             files[str(copy)] = value
     return variables, files

@@ -61,7 +61,7 @@ def test_a_log_has_an_end_and_the_build_goes_on(tmp_path: Path, monkeypatch: pyt
         for _ in range(100):
             on_line("x" * 99)
     assert 900 <= (tmp_path / "x.log").stat().st_size <= 1100
-    assert len(told.of(Event.BUILD_OUTPUT)) == 100
+    assert 9 <= len(told.of(Event.BUILD_OUTPUT)) <= 11, "who prints more has lost its way"
     assert [fields["code"] for fields in told.of(Event.WARNING)] == ["log-full"]
 
 
