@@ -45,7 +45,7 @@ def node(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
         wrapped = _as_command(package, app_dir=app_dir, root=root)
         if wrapped:
             return _left(plan, app_dir, wrapped)
-        entry = startscript.entry(package, app_dir)
+        entry = _made(startscript.entry(package, app_dir), app_dir)
     main = package.get("main")
     if entry is None and isinstance(main, str) and main:
         named = startscript.resolve(main, app_dir)
@@ -61,6 +61,13 @@ def node(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
         )
     entries, warnings = starting.entries(package, entry, app_dir=app_dir)
     return _left(plan, app_dir, entries, warnings=warnings)
+
+
+def _made(entry: str | None, app_dir: Path) -> str | None:
+    """A start script's file; below what the build wrote where the script is meant for that folder (AdonisJS)."""
+    if entry is None or (app_dir / entry).is_file():
+        return entry
+    return next((f"{top}/{entry}" for top in ("build", "dist") if (app_dir / top / entry).is_file()), entry)
 
 
 def command(package: dict[str, Any]) -> str | None:

@@ -188,6 +188,12 @@ def test_a_folder_that_is_a_link_out_of_the_app_is_refused(tmp_path: Path) -> No
         ({"package.json": '{"main": "lib/x.js"}', "lib/x.js": ""}, {"command": False}, "lib/x.js", ""),
         (PACKAGE | {"server.js": "", "index.js": ""}, {"command": False}, "server.js", ""),
         (PACKAGE | {"server.js": "", "a.js": ""}, {"entry": "a.js"}, "a.js", ""),
+        (
+            {"package.json": '{"scripts": {"start": "node bin/x.js"}}', "bin/x.ts": "", "build/bin/x.js": ""},
+            {},
+            "build/bin/x.js",
+            "build",
+        ),
     ],
 )
 def test_plain_servers(tmp_path: Path, files: dict[str, str], more: dict[str, Any], entry: str, folder: str) -> None:
