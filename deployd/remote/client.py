@@ -16,7 +16,7 @@ from deployd.domain.ids import RolloutId
 from deployd.errors import CancelledError, DeploydError, NotAllowedError, SupersededError, UnreachableError, UsageError
 from deployd.remote import values
 from deployd.remote.bringing import brought, commit_of
-from deployd.remote.connection import Connection, Daemon
+from deployd.remote.connection import COMES_BACK, Connection, Daemon
 from deployd.remote.hands import teller
 from deployd.remote.kept import RemoteKept
 from deployd.rollouts.values import error_from_json
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from deployd.rollouts.wishes import Wish
     from deployd.store import Store
 
-COMES_BACK = 60.0
-"""How long a client waits for a daemon that is being restarted, in seconds."""
 _BROKEN = (OSError, http.client.HTTPException)
 
 

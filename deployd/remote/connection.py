@@ -35,6 +35,8 @@ _FAILED = 400
 _NOBODY_BEHIND = frozenset({502, 503, 504})  # of a proxy, while the daemon is started again
 _STREAM = {"Accept": "text/event-stream"}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+COMES_BACK = 60.0
+"""How long a client waits for a daemon that is being restarted, in seconds."""
 BROKEN = (OSError, http.client.HTTPException)
 
 

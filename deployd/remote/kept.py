@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
+from deployd.errors import UnreachableError
 from deployd.remote import values
+from deployd.remote.connection import BROKEN, COMES_BACK, unreachable
 from deployd.remote.hands import RemoteHands
 from deployd.rollouts.values import error_from_json
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from deployd.domain.rollout import Pin, RolloutRecord, Variable
     from deployd.domain.secret import Secret
     from deployd.rollouts.wishes import LogLine, Status
+
+_QUIET = 120.0  # seconds
+_MOST, _SLACK, _PAUSE = 10_000, 10.0, 0.5  # of a stream of logs that is opened again: lines, seconds, seconds
 
 
 class RemoteKept(RemoteHands):
@@ -126,21 +132,40 @@ class RemoteKept(RemoteHands):
         release: ReleaseId | None = None,
         cancel: threading.Event | None = None,
     ) -> Iterator[LogLine]:
-        """The servers' logs of all hosts, merged by time."""
-        stream = self._link.stream(
-            f"{values.place(app, environment)}/logs",
-            quiet=None if follow else 120.0,
-            host=list(hosts),
-            lines=lines,
-            since=since,
-            release=release,
-            follow="true" if follow else None,
-        )
-        for name, fields in stream:
-            if name == "end":
-                if fields.get("error"):
-                    raise error_from_json(fields["error"])
+        """The servers' logs of all hosts, merged by time; with `follow` past a restart of the daemon."""
+        place = f"{values.place(app, environment)}/logs"
+        wanted: dict[str, Any] = {"host": list(hosts), "release": release, "follow": "true" if follow else None}
+        seen: dict[str, float] = {}
+        began, lost, known, again = time.time(), 0.0, False, False
+
+        def opened() -> None:
+            nonlocal lost, known
+            lost, known = 0.0, True
+
+        while True:
+            span = (
+                {"lines": _MOST, "since": f"{COMES_BACK + _SLACK:.0f}s"} if again else {"lines": lines, "since": since}
+            )
+            quiet = None if follow else _QUIET
+            error: Exception | None = None
+            ended: dict[str, Any] | None = None
+            try:
+                for name, fields in self._link.stream(place, quiet=quiet, opened=opened, **wanted, **span):
+                    if name == "end" or (cancel is not None and cancel.is_set()):
+                        ended = fields if name == "end" else {}
+                        break
+                    line = values.log_line(fields)
+                    if not again or line.time > seen.get(line.host, began):
+                        seen[line.host] = line.time
+                        yield line
+            except (*BROKEN, UnreachableError) as broken:
+                error = broken
+            if ended is not None and ended.get("error"):
+                raise error_from_json(ended["error"])
+            if ended is not None:
                 return
-            if cancel is not None and cancel.is_set():
-                return
-            yield values.log_line(fields)
+            lost = lost or time.monotonic()
+            if not follow or not known or time.monotonic() - lost > COMES_BACK:
+                raise unreachable(self._link.daemon, error or "it ended in the middle") from error
+            again = True
+            time.sleep(_PAUSE)

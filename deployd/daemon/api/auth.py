@@ -14,13 +14,14 @@ import os
 import pwd
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import Request
 
 from deployd.domain.daemon import SCOPES, Scope
-from deployd.errors import NotAllowedError
+from deployd.errors import DatabaseError, NotAllowedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +149,8 @@ class Door:
                 code="token-invalid",
                 fix="ask for a new one: deployd token create, on the daemon's machine",
             )
-        self._daemon.store.tokens.touch(token)
+        with suppress(DatabaseError):  # a full disk keeps nobody from looking
+            self._daemon.store.tokens.touch(token)
         return Caller(
             who=token.note or f"token {token.id}",
             scope=token.scope,

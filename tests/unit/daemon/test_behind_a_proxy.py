@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import ssl
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 
-from deployd.domain.ids import RolloutId
+from deployd.domain.ids import AppName, EnvironmentName, HostName, RolloutId
 from deployd.domain.secret import Secret
 from deployd.errors import UnreachableError
 from deployd.paths import StatePaths
 from deployd.remote import client as remote
+from deployd.remote import kept
 from deployd.remote.client import RemoteClient
 from deployd.remote.connection import Daemon
 from tests.support.certificates import made_certificate
@@ -102,6 +104,38 @@ def test_a_certificate_that_nobody_vouches_for_is_told_with_the_way_out(front, t
         client_of(made, tmp_path).me()
     assert caught.value.code == "daemon-certificate"
     assert "SSL_CERT_FILE" in caught.value.fix
+
+
+def line(text: str, at: float) -> bytes:
+    told = {"host": "web1", "time": at, "release": None, "instance": 1, "message": text, "stream": "stdout"}
+    return b"event: line\ndata: " + json.dumps(told).encode() + b"\n\n"
+
+
+def lines_of(front, tmp_path, *, follow: bool = True) -> list[str]:
+    found = client_of(front, tmp_path).logs(
+        AppName("shop"), EnvironmentName("production"), hosts=[HostName("web1")], follow=follow
+    )
+    return [one.message for one in found]
+
+
+def test_logs_that_are_followed_go_on_where_the_daemon_went_away(front, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "_PAUSE", 0.01)
+    now = time.time() + 5
+    told = front(
+        line("one", now),
+        502,
+        line("one", now) + line("two", now + 1),
+        line("two", now + 1) + line("three", now + 2) + END,
+    )
+    assert lines_of(told, tmp_path) == ["one", "two", "three"]
+    gone = {"class": "UnreachableError", "fields": {"what": "web1 is away", "code": "host-away", "fix": "see it"}}
+    away = b"event: end\ndata: " + json.dumps({"result": None, "error": gone}).encode() + b"\n\n"
+    with pytest.raises(UnreachableError, match="web1 is away"):  # a host, and not the daemon: that is its end
+        lines_of(front(away, END), tmp_path)
+    for answer, follow in ((502, True), (line("one", now), False)):  # nobody was there; what is cut is not whole
+        with pytest.raises(UnreachableError) as caught:
+            lines_of(front(answer), tmp_path, follow=follow)
+        assert caught.value.code == "daemon-unreachable"
 
 
 def test_each_time_that_it_goes_has_its_own_patience(front, tmp_path, monkeypatch):
