@@ -69,7 +69,8 @@ class Tab:
 
     def _response(self, response: Response) -> None:
         path = response.url.removeprefix(self.address)
-        self.asked.append((response.headers.get("x-deployd-release"), path))
+        if not path.startswith("/_deployd/"):  # what a page tells of itself asks no release
+            self.asked.append((response.headers.get("x-deployd-release"), path))
         if response.request.resource_type == "document":
             self.pages.append(path)
         if response.status >= 400:
