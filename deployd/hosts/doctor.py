@@ -72,7 +72,8 @@ def _check(host: Host, pool: Pool) -> Iterator[Finding]:
         yield from look(facts, finding, bootstrap)
     yield _clock(skew, finding)
     yield from _locks(helper, facts, finding)
-    yield from _certificates(helper, facts, finding)
+    if facts.web_answers is not False:  # it would be waited for at each name
+        yield from _certificates(helper, facts, finding)
 
 
 def _versions(facts: Facts, finding: Callable[..., Finding], bootstrap: str) -> Iterator[Finding]:

@@ -31,6 +31,7 @@ def test_domains_redirect_and_are_written_as_people_do():
     [
         ("", "off"),
         ('domains = ["shop.example", "www.shop.test", "intern"]', "off"),
+        ('domains = ["203.0.113.7"]', "off"),
         ('domains = ["shop.example.com"]', "off"),
         ('domains = ["shop.test"]\nacme_directory = "https://acme.test:14000/dir"', "acme"),
         ('domains = ["shop.com"]', "acme"),
