@@ -41,7 +41,8 @@ _PRIVATE = frozenset(
 def is_public(name: str) -> bool:
     """Whether a public authority may certify this name. An address is none."""
     bare = name.removeprefix("*.")
-    return "." in bare and not bare.rpartition(".")[2].isdigit() and not any(bare == one or bare.endswith("." + one) for one in _PRIVATE)
+    _, dot, last = bare.rpartition(".")
+    return bool(dot) and not last.isdigit() and not any(bare == one or bare.endswith("." + one) for one in _PRIVATE)
 
 
 def is_certified(name: str, run: Run) -> bool:
