@@ -117,7 +117,7 @@ def asking() -> tuple[str, ...]:
 
 
 def _program() -> tuple[str, str]:
-    return os.environ.get("DEPLOYD_BUILDS", _BUILDS), os.environ.get("DEPLOYD_BUILD_SOCKET", _SOCKET)
+    return os.environ.get("DEPLOYD_BUILD_PROGRAM", _BUILDS), os.environ.get("DEPLOYD_BUILD_SOCKET", _SOCKET)
 
 
 @functools.cache
