@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deployd.cli import slots
 from deployd.cli.context import APP_FILE
 from deployd.cli.init import app_name
 from deployd.cli.release import repository_of
@@ -95,14 +95,17 @@ def built(wish: Wish, *, report: Report, cancel: threading.Event) -> BuildOutput
     from deployd.stages import build, source
     from deployd.stages.build import runtime
 
-    fresh = wish.state / f"{time.time_ns():x}"  # it stays there: builds remember absolute paths
+    kept = _kept(wish) if wish.use_cache else None
+    slot = slots.take(wish.state, but=_slot_of(wish, kept) if kept else None)
+    if kept is None:  # the record may name this very folder
+        (wish.state / _RECORD).unlink(missing_ok=True)
     output = None
     try:
         with stage("source", report):
+            fresh = slot / "tree"  # it stays there: builds remember absolute paths
             tree = source.checkout(wish.source, mirrors=wish.mirrors, into=fresh, report=report, cancel=cancel)
         plan = build.plan_for(tree, wish.options, app=wish.app, environment=wish.environment, variables=wish.variables)
-        kept = _kept(wish)
-        if kept and wish.use_cache and kept.plan.build_id == plan.build_id:
+        if kept and kept.plan.build_id == plan.build_id:
             report(Event.BUILD_REUSED, build_id=plan.build_id)
             return kept
         with stage("build", report):
@@ -122,10 +125,10 @@ def built(wish: Wish, *, report: Report, cancel: threading.Event) -> BuildOutput
                 report=report,
                 cancel=cancel,
             )
-        return _keep(wish, output, fresh=fresh, old=kept)
+        return _keep(wish, output, slot=slot, old=kept)
     finally:
         if output is None:
-            shutil.rmtree(fresh, ignore_errors=True)
+            slots.clear(slot)
 
 
 class stage:  # noqa: N801 - reads as a statement: with stage("build", report)
@@ -167,23 +170,29 @@ def _kept(wish: Wish) -> BuildOutput | None:
 
     try:
         output = values.build_output(json.loads((wish.state / _RECORD).read_text()))
-        return output if Path(output.app_dir).is_dir() else None
+        return output if slots.read(_slot_of(wish, output)) and Path(output.app_dir).is_dir() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _keep(wish: Wish, output: BuildOutput, *, fresh: Path, old: BuildOutput | None) -> BuildOutput:
+def _slot_of(wish: Wish, output: BuildOutput) -> Path:
+    return wish.state / Path(output.root).relative_to(wish.state).parts[0]
+
+
+def _keep(wish: Wish, output: BuildOutput, *, slot: Path, old: BuildOutput | None) -> BuildOutput:
     """Remember a finished build instead of the old one, whose installed packages serve the next build."""
     from deployd import settings
     from deployd.stages import build
 
-    if old is not None:
+    if old is not None and slots.own(_slot_of(wish, old)):
         build.keep_install(old, caches=wish.caches)
+        slots.clear(_slot_of(wish, old))
     build.keep_within(wish.caches.parent, settings.builds().cache_size)
     aside = wish.state / f".build.{os.getpid()}"
     aside.write_text(json.dumps(asdict(output)))
     aside.rename(wish.state / _RECORD)
+    slots.show(slot)
     for folder in wish.state.iterdir():
-        if folder.is_dir() and folder != fresh:
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir() and folder != slot and slots.own(folder):
+            slots.clear(folder)
     return output

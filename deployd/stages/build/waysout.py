@@ -134,6 +134,11 @@ KNOWN = (
         "add a build script to package.json, or set build.command in deployd.toml",
     ),
     _way(
+        r"""`dynamic\ =\ "error"`\ couldn't\ be\ rendered""",
+        "the page reads what only a request has: take `output: 'export'` out of next.config (or `dynamic = \"error\"` "
+        "out of the page), and deployd runs the app as a server; or take that out of the page",
+    ),
+    _way(
         r"""(?i:\boutput["'`]?\s?[:=]\s?["'`]?export\b) | not\ supported\ with\ static\ export
           | (?:can\ not|cannot|couldn't)\ be\ exported""",
         "take `output: 'export'` out of next.config, and deployd runs the app as a server; or take that feature out",

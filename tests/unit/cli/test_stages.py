@@ -91,7 +91,7 @@ def test_the_folder_stays_as_it_is_and_a_failed_build_leaves_nothing(deployd, ap
     assert "Type error: x" in done.err
     assert sorted(path.name for path in app.iterdir()) == before
     (checkout,) = (tmp_path / "state" / "checkouts").iterdir()
-    assert [path for path in checkout.iterdir() if path.is_dir()] == []
+    assert [path for path in checkout.glob("**/*") if path.parent != checkout] == []
 
 
 def test_trace_json_is_one_document_in_the_promised_shape(deployd, stages):

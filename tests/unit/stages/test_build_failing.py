@@ -75,6 +75,7 @@ BUILDS = {
         "take `output: 'export'` out",
     "Error: Page with `dynamic = \"force-dynamic\"` couldn't be exported. `output: \"export\"` requires all pages be "
     "renderable statically": "take `output: 'export'` out",
+    "Error: Route /a with `dynamic = \"error\"` couldn't be rendered statically because it used `cookies()`.": "take `output: 'export'` out",
     'Server Actions are not supported with static export.\nSee `{ output: "export" }`': "take `output: 'export'` out",
     "\u2a2f Failed to load next.config.js, see more info here": "next.config throws",
     "\u2a2f Failed to load next.config.mjs\nError: Cannot find package '@acme/x' imported from /x": "package.json does not have",
