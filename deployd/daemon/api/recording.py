@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FAILED = 400
+_EMPTY = 204
 
 
 class Recording:
@@ -32,6 +33,7 @@ class Recording:
             return
         state: dict[str, Any] = scope.setdefault("state", {})
         status, recorded = 500, False
+        head: Message | None = None
 
         async def record() -> None:
             nonlocal recorded
@@ -42,11 +44,17 @@ class Recording:
 
         async def watched(message: Message) -> None:
             """The entry stands before the answer is out; that of a stream before its end."""
-            nonlocal status
+            nonlocal status, head
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status == _EMPTY or any(name == b"content-length" for name, _ in message["headers"]):
+                    head = message  # a caller who gets it may have all of an answer without a body
+                    return
             elif message["type"] == "http.response.body" and not message.get("more_body"):
                 await record()
+            if head is not None:
+                first, head = head, None
+                await send(first)
             await send(message)
 
         try:

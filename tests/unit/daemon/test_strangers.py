@@ -187,3 +187,23 @@ def test_a_made_up_app_is_never_asked_for_and_makes_no_series_of_numbers(frame):
     answer = frame.client.post("/v1/rollbacks", json={"app": "made-up"}, headers=frame.token("release"))
     assert (answer.status_code, answer.json()["title"]) == (404, "app-unknown")
     assert frame.daemon.store.queue.latest() == ()
+
+
+def test_the_audit_log_has_it_before_anything_of_the_answer_is_out(frame):
+    """An answer without a body is whole with its head: who reads it may look into the audit log at once."""
+    there, store = [], frame.daemon.store
+
+    async def watched(scope, receive, send):
+        async def sent(message):
+            if message["type"] == "http.response.start":
+                there.append([one.action for one in store.audit.latest()])
+            await send(message)
+
+        await frame.app(scope, receive, sent)
+
+    client, headers = TestClient(watched), frame.token("admin")
+    assert client.put(
+        "/v1/apps/shop/environments/production/variables/A", json={"value": "1"}, headers=headers
+    ).is_success
+    assert client.delete("/v1/apps/shop/environments/production/pin", headers=headers).is_success
+    assert [one[0] for one in there] == ["set variable", "unpin"]
