@@ -53,7 +53,8 @@ class Served:
         script.write_text(SERVER.replace("LISTEN", listen))
         self.log = (folder / "log").open("w+")
         self.env = {"PATH": os.environ["PATH"], "PORT": "3000"} | env
-        self.script = script
+        self.script = folder / "entry"  # a release's unit starts a link
+        self.script.symlink_to(script)
         self.process = self.start()
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -105,6 +106,11 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     yield start
     for served in made:
         served.close()
+
+
+def test_a_module_that_looks_whether_it_is_the_main_program_starts(serve: Callable[..., Served]) -> None:
+    served = serve(listen="if (process.argv[1] === __filename) server.listen(Number(process.env.PORT));")
+    assert served.get()[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@
  *   start    Until visitors reach it, a release yields the processor to the one that serves them: starting takes a core
  *            for a moment. It yields nearly all at first, less after three seconds and nothing after ten: a busy host
  *            must not keep it from ever starting. Its first request as the current release ends that.
+ *   main     The unit starts a link to the entry: argv[1] is the file itself, which modules compare with their own place.
  *   own      A connection of the server's own to localhost and that port reaches the server itself: nothing listens on TCP,
  *            and apps (and the images of Next.js 13) ask themselves there.
  *   cluster  The workers of a server that forks get their connections from it: they are watched too, and SIGTERM waits
@@ -48,8 +49,19 @@ delete process.env.LISTEN_FDS;
 delete process.env.LISTEN_PID;
 delete process.env.LISTEN_FDNAMES;
 
-if (inherited) install();
-else if (process.send && process.env.DEPLOYD_RELEASE && require("node:cluster").isWorker) install(true);
+if (inherited) {
+  nameMain();
+  install();
+} else if (process.send && process.env.DEPLOYD_RELEASE && require("node:cluster").isWorker) install(true);
+
+// A module that asks whether it is the main program compares argv[1] with its own place, which is no link's.
+function nameMain() {
+  try {
+    process.argv[1] = fs.realpathSync(process.argv[1]);
+  } catch {
+    // no file was named
+  }
+}
 
 function install(worker = false) {
   const wanted = process.env.DEPLOYD_PORT || process.env.PORT;

@@ -255,4 +255,4 @@ def test_a_recipe_is_of_one_shim() -> None:
     from deployd.stages.package import artifacts
 
     packed = hashlib.sha256(artifacts.shim()).hexdigest()
-    assert (planning.RECIPE, packed) == (9, "33790f4ba024d8311fdf6773c7cdd2b2ccaafdb960c7dbf19b64553b1f6ce07f")
+    assert (planning.RECIPE, packed) == (10, "703317780d136629a14568516032b5102c83c6261959712852c34fbf78eeee69")
