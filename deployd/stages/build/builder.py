@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from deployd import process
 from deployd.domain.events import Event, Report, quiet
 from deployd.domain.stages import BuildOutput, BuildPlan, SourceTree
-from deployd.errors import BuildError, CommandError
+from deployd.errors import BuildError, CancelledError, CommandError
 from deployd.stages.build import (
     atinstall,
     cache,
@@ -265,6 +265,8 @@ class _Runner:
                 on_line=on_line,
                 cancel=self._cancel,
             )
+        except CancelledError as error:  # not what its words begin with
+            raise error.but(what=f"{what} was cancelled") from None
         except CommandError as error:
             late = error.code == "command-timeout"
             raise BuildError(

@@ -212,6 +212,10 @@ def export(caches: Path, file: Path, *, app: str | None = None) -> list[Entry]:
             code="cache-empty",
             fix="build once: deployd release, or deployd build",
         )
+    if not file.absolute().parent.is_dir():
+        raise UsageError(
+            f"there is no folder {file.absolute().parent}", code="cache-file", fix="make it, or name another file"
+        )
     names = [str(Path(entry.folder).relative_to(caches)) for entry in found]
     aside = file.absolute().with_name(f".{os.getpid()}-{file.name}")
     try:

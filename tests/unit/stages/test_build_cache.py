@@ -274,6 +274,12 @@ def test_what_is_exported_is_taken_in_elsewhere(ground: Ground, tmp_path: Path) 
     assert len(cache.import_(there, file)) == 1  # over the one of the same name
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    fill(tmp_path / "caches", "blog/production/installs/k", used=1000)
+    with pytest.raises(UsageError, match=f"there is no folder {tmp_path}/none"):
+        cache.export(tmp_path / "caches", tmp_path / "none" / "caches.tar.gz")
+
+
 def test_a_file_that_is_no_cache_is_refused(tmp_path: Path) -> None:
     caches = tmp_path / "caches"
     caches.mkdir()
