@@ -32,6 +32,7 @@ _SHIM = ".deployd/listen.cjs"
 _WATCH = Path(__file__).with_name("watch.cjs")
 _MOST = 1 << 22  # of one answer, and of the output
 _LATEST = 10.0  # seconds for one answer
+_ENDING = 15.0  # a sandbox ends at once; where another user had the files, they are taken back first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +113,9 @@ class Server:
             )
 
     def end(self) -> None:
-        """End it; safe to repeat."""
+        """End it; safe to repeat. What it has told can be read afterwards."""
         if self._process is not None:
-            process.end(self._process, grace=1.0)
+            process.end(self._process, grace=_ENDING)
 
     def exit_code(self, *, within: float = 0.0) -> int | None:
         """With what it ended by itself, or None when it still runs after `within` seconds."""
