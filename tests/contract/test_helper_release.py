@@ -354,3 +354,21 @@ def test_a_release_that_was_live_keeps_its_variables(configured: FakeHost) -> No
 
     configured.ok(*env, doc={"variables": {"A": "2"}})
     configured.refused(*env, doc={"variables": {"A": "3"}}, code="env-frozen")
+
+
+def test_a_full_disk_leaves_room_to_prune_and_to_go_back(configured: FakeHost) -> None:
+    """Some room is held by a file, and given up when nothing else is free."""
+    host = configured
+    reserve = host.root / "srv/deployd/.reserve"
+    host.live(A)
+    host.ok("prune", "shop", "production", doc={"keep": [A]})
+    assert reserve.stat().st_size == 4 << 20
+    full = {"DEPLOYD_HOST_DISK_FREE": "1000"}
+    host.ok("facts", **full)
+    assert reserve.exists()
+    host.ok("prune", "shop", "production", doc={"keep": [A]}, **full)
+    assert not reserve.exists()
+    host.ok("prune", "shop", "production", doc={"keep": [A]}, **full)
+    assert not reserve.exists()
+    host.ok("prune", "shop", "production", doc={"keep": [A]})
+    assert reserve.exists()

@@ -55,7 +55,10 @@ def done(name: str, call: Call) -> Json | int:
     import errno
 
     from deployd_host.files import disk_full
+    from deployd_host.reserve import SPENDING, make_room
 
+    if name in SPENDING:
+        make_room()
     try:
         return function_of(name)(call)
     except OSError as error:

@@ -9,6 +9,7 @@ from deployd_host.documents import Fields, document
 from deployd_host.files import names_in, to_json
 from deployd_host.paths import RUN
 from deployd_host.replies import RefusedError, bad_request, say
+from deployd_host.reserve import make_room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Held:
         owner = fields.text("owner", longest=200)
         rollout = fields.text("rollout", longest=200, default="")
         fields.finish()
+        make_room()
         place.make()
         self._lock = place.locked("hold")
         if not self._lock.take(wait=float(call.options.get("--wait", "0"))):

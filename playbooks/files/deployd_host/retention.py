@@ -12,6 +12,7 @@ from deployd_host.paths import BASE, CACHES
 from deployd_host.places import refuse_current
 from deployd_host.programs import systemctl, unit_facts
 from deployd_host.replies import RefusedError
+from deployd_host.reserve import keep_reserve
 from deployd_host.runtimes import sweep_runtimes
 from deployd_host.shares import sweep_shares
 from deployd_host.union import sweep_union
@@ -118,6 +119,7 @@ def verb_prune(call: Call) -> Json:
         sweep_shares(place)
         freed += sweep_union(place.static)
     freed += sweep_runtimes()
+    keep_reserve()
     return {
         "removed": removed,
         "kept": [name for name in there if name not in removed],

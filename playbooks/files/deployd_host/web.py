@@ -12,6 +12,7 @@ from deployd_host.previews import previews_file
 from deployd_host.programs import run, systemctl
 from deployd_host.replies import RefusedError
 from deployd_host.requestlog import LOGS
+from deployd_host.reserve import keep_reserve
 from deployd_host.site import site_file
 from deployd_host.webmain import WEB_ASK, WEB_DEFAULT, WEB_DEFAULT_PLAIN, WEB_MAIN
 
@@ -125,6 +126,7 @@ def reload_web(how: str) -> str | None:
 
 def verb_web_setup(_call: Call) -> Json:
     """Write the web server's configuration as it ought to be, and load it if it changed."""
+    keep_reserve()
     sites = wanted_sites(None, None)
     changed = present_sites() != sites or read_bytes(WEB_CONFIG + "/Caddyfile") != WEB_MAIN.encode()
     if changed:
