@@ -46,11 +46,13 @@ app.listen(process.env.PORT ?? 3000)
 
 
 def lone_mjs() -> Site:
-    """A lone `server.mjs` without package.json, with `await` at the top and a page beside it."""
+    """A lone `server.mjs` without package.json, with `await` at the top and a page beside it, which looks whether it is the main program."""
     server = """import { createServer } from 'node:http'
 import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 const page = await readFile(new URL('./page.html', import.meta.url))
-createServer((request, response) => response.end(request.url === '/health' ? 'ok' : page)).listen(8000)
+const server = createServer((request, response) => response.end(request.url === '/health' ? 'ok' : page))
+if (process.argv[1] === fileURLToPath(import.meta.url)) server.listen(8000)
 """
     return Site(files={"server.mjs": server, "page.html": "<h1>hello mjs</h1>\n"}, manager="", probe=("/", "hello mjs"))
 
