@@ -100,8 +100,10 @@ def spawn(
             pass_fds=tuple(pass_fds),
         )
     except (OSError, ValueError) as error:
+        missing = error.filename if isinstance(error, FileNotFoundError) else None  # it may be what ties it to us
+        name = argv[0] if missing in (None, str(cwd)) else missing
         raise CommandError(
-            f"{argv[0]} could not be started: {error}", code="command-missing", fix=f"install {argv[0]}, or see PATH"
+            f"{argv[0]} could not be started: {error}", code="command-missing", fix=f"install {name}, or see PATH"
         ) from error
 
 

@@ -106,3 +106,10 @@ def test_a_grandchild_that_keeps_the_pipe_does_not_hang_us() -> None:
 
     assert done.text == "started\n"
     assert time.monotonic() - started < 3
+
+
+def test_what_is_missing_is_named_and_not_what_would_have_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_tied", lambda argv: ["setpriv-not-here", *argv])
+    with pytest.raises(CommandError) as caught:
+        process.run(["true"])
+    assert (caught.value.code, caught.value.fix) == ("command-missing", "install setpriv-not-here, or see PATH")
