@@ -194,6 +194,11 @@ def _assumed(detected: Detected, probe: Probed, *, app_dir: Path) -> Iterator[st
     start = startscript.find(detected.package)
     if start and detected.framework == "node" and framework.maker(detected.package):
         yield f'scripts.{start.script} runs a server; build.framework = "static" serves the built pages alone'
+    if "@angular/ssr" in manifest.needs(detected.package):
+        yield (
+            "Angular's server refuses hosts that `security.allowedHosts` in angular.json does not name: "
+            "`deployd env set NG_ALLOWED_HOSTS` names them too"
+        )
     runs = firsts.to_run(detected.package) or ""
     told = firsts.untold(detected.package, before=runs)
     if told and detected.framework != "static":

@@ -81,6 +81,15 @@ def test_init_says_what_runs_by_a_package_command(tmp_path: Path) -> None:
     assert not [one for one in known.assumed if "is not run on the servers" in one]
 
 
+def test_init_says_which_hosts_angular_answers(tmp_path: Path) -> None:
+    scripts = {"build": "ng build", "start": "ng serve", "serve:ssr:shop": "node dist/shop/server/server.mjs"}
+    package = {"scripts": scripts, "dependencies": {"@angular/ssr": "22", "express": "5"}}
+    (tmp_path / "package.json").write_text(json.dumps(package))
+    known = explained.explain(tmp_path, root=tmp_path)
+    assert dict(known.found)["runs"] == "dist/shop/server/server.mjs, as scripts.serve:ssr:shop says"
+    assert [one for one in known.assumed if "NG_ALLOWED_HOSTS" in one]
+
+
 def test_init_writes_it_down(tmp_path: Path) -> None:
     scripts = {"start": 'prisma migrate deploy --schema "db/my schema.prisma" && node server.js'}
     (tmp_path / "package.json").write_text(json.dumps({"name": "shop", "scripts": scripts}))
