@@ -52,7 +52,7 @@ class Served:
         script = folder / "server.cjs"
         script.write_text(SERVER.replace("LISTEN", listen))
         self.log = (folder / "log").open("w+")
-        self.env = {"PATH": os.environ["PATH"], "PORT": "3000"} | env
+        self.env = {"PATH": os.environ["PATH"], "PORT": "3000", "TMPDIR": str(folder)} | env
         self.script = folder / "entry"  # a release's unit starts a link
         self.script.symlink_to(script)
         self.process = self.start()
