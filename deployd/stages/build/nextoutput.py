@@ -110,7 +110,6 @@ def _exported(
             code="build-output-outside",
             fix="set a distDir below the app's folder in next.config",
         )
-    del dist
     base = str(config.get("basePath") or "").strip("/")
     at = f"{base}/" if base else ""
     prefix = str(config.get("assetPrefix") or "").rstrip("/")
@@ -122,5 +121,25 @@ def _exported(
         static=StaticSite(folder=folder, trailing_slash=bool(config.get("trailingSlash")), not_found=not_found),
         base=base,
         assets=dict.fromkeys(prefixes, f"{folder}/_next/static") if (out / "_next" / "static").is_dir() else {},
-        warnings=warnings,
+        warnings=(*warnings, *_without_server(dist)),
     )
+
+
+def _without_server(dist: Path) -> tuple[str, ...]:
+    """What the app has and an export leaves out; Next.js says it in passing, and the build ends well."""
+    routes = read_json(dist / "routes-manifest.json")
+    rewrites = routes.get("rewrites") or []
+    ruled = [*rewrites.values()] if isinstance(rewrites, dict) else [rewrites]
+    functions = read_json(dist / "server" / "functions-config-manifest.json").get("functions") or {}
+    has = {
+        "proxy (middleware)": "/_middleware" in functions
+        or read_json(dist / "server" / "middleware-manifest.json").get("middleware"),
+        "headers": routes.get("headers"),
+        "redirects": [rule for rule in routes.get("redirects") or [] if not rule.get("internal")],
+        "rewrites": any(ruled),
+    }
+    lost = [name for name, there in has.items() if there]
+    if not lost:
+        return ()
+    way = "take it out of next.config, and deployd runs the app as a server"
+    return (f"output: 'export' leaves out what only a server does: {', '.join(lost)}; {way}",)

@@ -116,6 +116,25 @@ def test_an_export_is_a_site(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("manifest", "content", "lost"),
+    [
+        ("server/functions-config-manifest.json", {"functions": {"/_middleware": {}}}, "proxy (middleware)"),
+        ("server/middleware-manifest.json", {"middleware": {"/": {}}}, "proxy (middleware)"),
+        ("routes-manifest.json", {"headers": [{}], "redirects": [{}]}, "headers, redirects"),
+        ("routes-manifest.json", {"rewrites": {"beforeFiles": [], "afterFiles": [{}]}}, "rewrites"),
+        ("routes-manifest.json", {"redirects": [{"internal": True}], "rewrites": [], "headers": []}, None),
+    ],
+)
+def test_an_export_says_what_it_leaves_out(
+    tmp_path: Path, manifest: str, content: dict[str, object], lost: str | None
+) -> None:
+    files = {".next/required-server-files.json": required(output="export"), "out/index.html": ""}
+    found = left(tmp_path, "nextjs", NEXT | files | {f".next/{manifest}": json.dumps(content)})
+    assert bool(found.warnings) is bool(lost)
+    assert not lost or f"only a server does: {lost};" in found.warnings[0]
+
+
 def test_an_export_answers_below_its_asset_prefix_too(tmp_path: Path) -> None:
     config = required(output="export", assetPrefix="/cdn/")
     files = NEXT | {".next/required-server-files.json": config, "out/_next/static/x.js": ""}
