@@ -123,10 +123,12 @@ def renew(
         (now or kept).to_json() | {"failed": {name: error.to_json() for name, error in _failures(told).items()}}
         for kept, now, told in results
     ]
-    cli.out.result(
-        {"certificates": shown}, "\n".join(_line(one) for one in shown) or "deployd has no certificates here"
-    )
+    cli.out.result({"certificates": shown}, None if shown else "deployd has no certificates here")
     for one in shown:
+        if one["problem"]:
+            cli.out.line(f"{cli.out.paint('✗', 'red', 'bold')} {_line(one)}")
+        else:
+            cli.out.done(_line(one))
         for name, error in one["failed"].items():
             cli.out.warn(f"{name}: {error['what']}; {error['fix']}")
     return 1 if bad else 0

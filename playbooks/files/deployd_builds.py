@@ -215,19 +215,22 @@ def given(paths: Sequence[str], to: tuple[int, int]) -> Iterator[None]:
 
 
 def own(path: str, who: tuple[int, int]) -> None:
-    """Make a file or a folder with all in it somebody's (links as links), the outermost last: it tells if all are."""
+    """Make a file or a folder with all in it somebody's (links as links), the outermost last: it tells if all are.
+
+    Folders are held open, not named: another build may put a link in the place of one meanwhile.
+    """
     if os.path.isdir(path) and not os.path.islink(path):
-        for folder, folders, files in os.walk(path, topdown=False):
+        for _, folders, files, folder in os.fwalk(path, topdown=False):
             for name in (*files, *folders):
-                change(f"{folder}/{name}", who)
+                change(name, who, within=folder)
     change(path, who)
 
 
-def change(path: str, who: tuple[int, int]) -> None:
+def change(name: str, who: tuple[int, int], *, within: int | None = None) -> None:
     """Make one file, link or folder somebody's; not what is neither of the two users'."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
-        if os.lstat(path).st_uid != who[0]:
-            os.chown(path, *who, follow_symlinks=False)
+        if os.lstat(name, dir_fd=within).st_uid != who[0]:
+            os.chown(name, *who, dir_fd=within, follow_symlinks=False)
 
 
 def run(request: dict[str, Any], descriptors: Sequence[int]) -> int:

@@ -182,7 +182,7 @@ def test_renew(deployd, client, monkeypatch, app, tmp_path):
 
     done = deployd("domain", "renew")
     assert (done.exit, asked[-1]) == (0, ("shop", "production"))
-    assert "shop production: shop.com until " in done.out
+    assert done.out.startswith("✓ shop production: shop.com until ")
 
     outcome["told"] = {HostName("web1"): away}
     done = deployd("domain", "renew", "--json")
@@ -190,7 +190,7 @@ def test_renew(deployd, client, monkeypatch, app, tmp_path):
     assert json.loads(done.out)["certificates"][0]["failed"]["web1"]["code"] == "host-unreachable"
     outcome |= {"now": kept("it refused"), "told": {}}
     done = deployd("domain", "renew")
-    assert (done.exit, "not renewed: it refused" in done.out) == (1, True)
+    assert (done.exit, done.out[0], "not renewed: it refused" in done.out) == (1, "✗", True)
     assert "KEY" not in done.out + done.err
 
     monkeypatch.chdir(tmp_path)
