@@ -6,8 +6,10 @@ The files are written by `scripts/histories`; each holds what a process that was
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import lzma
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -31,18 +33,35 @@ PLACE = Path("/var/tmp/deployd-history")
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """The folder, for this test alone."""
-    wait_for(_take, seconds=60)
-    yield PLACE
-    shutil.rmtree(PLACE)
-
-
-def _take() -> bool:
+    """The folder, for this test alone. It is held by a lock: a run that was killed leaves the folder, and holds nothing."""
+    held: list[int] = []
+    wait_for(lambda: _take(held), seconds=60)
     try:
-        PLACE.mkdir(mode=0o700)
-    except FileExistsError:
+        yield PLACE
+    finally:
+        shutil.rmtree(PLACE)
+        os.close(held[-1])
+
+
+def _take(held: list[int]) -> bool:
+    """Have the folder, empty; False while another run has it."""
+    PLACE.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(PLACE, os.O_RDONLY)
+    if not _is_ours(descriptor):
+        os.close(descriptor)
         return False
+    for one in PLACE.iterdir():
+        shutil.rmtree(one)
+    held.append(descriptor)
     return True
+
+
+def _is_ours(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(descriptor).st_ino == PLACE.stat().st_ino
+    except (BlockingIOError, FileNotFoundError):  # another has it, or has just removed it
+        return False
 
 
 @cache
