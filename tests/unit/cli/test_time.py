@@ -39,8 +39,8 @@ def world(app, tmp_path, monkeypatch):
         store = client.store
 
         @staticmethod
-        def run(*argv: str) -> tuple[int, str, str]:
-            screen = Screen(stdin=io.StringIO(), stdout=io.StringIO(), stderr=io.StringIO())
+        def run(*argv: str, stdout: io.StringIO | None = None) -> tuple[int, str, str]:
+            screen = Screen(stdin=io.StringIO(), stdout=stdout or io.StringIO(), stderr=io.StringIO())
             made = Client(StatePaths(tmp_path / "state"), who="ada")
             code = main.run([*argv], make_client=lambda *_: made, screen=screen)
             return code, screen.stdout.getvalue(), screen.stderr.getvalue()
@@ -233,11 +233,16 @@ def test_a_guard_that_leaves_or_is_told_yes_goes_nowhere(world):
 
 
 def test_watch_tells_the_events_of_another_process_until_the_end(world):
+    class Told(io.StringIO):
+        """Once it is told that its process is gone, the rollout ends."""
+
+        def write(self, text: str) -> int:
+            if "owner-gone" in text:
+                end(world.store)
+            return super().write(text)
+
     rolled_out(world.store, finished=False)
-    later = threading.Timer(0.5, end, [world.store])
-    later.start()
-    code, out, _ = world.run("watch", "--json")
-    later.join()
+    code, out, _ = world.run("watch", "--json", stdout=Told())
     events = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert [event["event"] for event in events] == ["rollout_started", "warning", "rollout_finished"]
