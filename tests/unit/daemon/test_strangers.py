@@ -6,13 +6,11 @@ import hashlib
 import hmac
 import io
 import json
-import logging
 import sqlite3
 import time
 from dataclasses import replace
 
 import pytest
-import structlog
 
 from deployd import logs
 from deployd.daemon.api import hooks
@@ -27,15 +25,6 @@ from tests.unit.daemon.frame import TestClient
 
 PLACE = "/v1/apps/shop/environments/production"
 ROLLOUT = RolloutId("r-20261121-101530-k2x7ab")
-
-
-@pytest.fixture
-def _logs_as_before():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 def signed(secret: str, **payload) -> tuple[bytes, dict[str, str]]:
@@ -94,7 +83,7 @@ def test_a_schedule_names_a_release_of_its_own_app(frame):
     assert (answer.status_code, answer.json()["title"]) == (422, "schedule-invalid")
 
 
-@pytest.mark.usefixtures("_logs_as_before")
+@pytest.mark.usefixtures("logs_as_before")
 def test_the_log_of_a_failure_has_no_token_and_no_header_in_it(frame, monkeypatch):
     def fail(*_args, **_options):
         inside = "Bearer of what a frame holds"

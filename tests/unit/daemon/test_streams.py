@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
 
 import pytest
-import structlog
 
 from deployd import logs
 from deployd.daemon.api import revoking
@@ -24,15 +22,6 @@ def over(frame) -> RolloutId:
     rollout, _ = frame.daemon.ask(Ask(kind="release", cause="person", who="ada", **PLACE))
     frame.daemon.store.queue.finish(rollout, outcome="failed", reason="so it is")
     return rollout
-
-
-@pytest.fixture
-def _logs_as_before():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("number", ["9" * 20, "18446744073709551616", "0", "-1", "1.5", "٣", "x", ""])
@@ -84,7 +73,7 @@ def ends_when(frame, over, *, ended, headers) -> list[bytes]:
     return got
 
 
-@pytest.mark.usefixtures("_logs_as_before")
+@pytest.mark.usefixtures("logs_as_before")
 @pytest.mark.parametrize("how", ["revoked", "expired"])
 def test_a_token_that_ends_while_a_stream_goes_on_ends_the_stream(frame, over, monkeypatch, how):
     monkeypatch.setattr(revoking, "EVERY", 0.0)
