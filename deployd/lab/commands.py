@@ -30,12 +30,12 @@ def boot(lab: LabRecord, host: HostRecord, *, folder: Path, tree: Path, cgroup: 
     return enter(cgroup / "keeper", ("setsid", "--fork", "unshare", "--mount", "--propagation", "private", *script))
 
 
-def bridge_up(number: int) -> str:
-    """For `ip -batch`: the lab's bridge, with this machine's address."""
+def bridge_up(number: int, *, there: bool) -> str:
+    """For `ip -batch`: the lab's bridge, with this machine's address; one that is `there` may be half made."""
     name = names.bridge(number)
     return _batch(
-        f"link add name {name} type bridge",
-        f"addr add {names.gateway(number)}/24 dev {name}",
+        *(() if there else (f"link add name {name} type bridge",)),
+        f"addr replace {names.gateway(number)}/24 dev {name}",
         f"link set {name} up",
     )
 

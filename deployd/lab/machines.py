@@ -133,9 +133,8 @@ def _write(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 
 def bridge_up(number: int) -> None:
-    """Make the lab's bridge if it is not there."""
-    if not _has_link(names.bridge(number)):
-        _ip("-batch", "-", stdin=commands.bridge_up(number))
+    """Make the lab's bridge, or finish one that a killed command began."""
+    _ip("-batch", "-", stdin=commands.bridge_up(number, there=_has_link(names.bridge(number))))
 
 
 def bridge_down(number: int) -> None:

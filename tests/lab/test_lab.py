@@ -195,6 +195,9 @@ class TestLab:
         while lab.status(made.name)[0].running:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+        bridge = names.bridge(number_of(made))
+        process.run(["ip", "address", "flush", "dev", bridge])  # as a command leaves it that was killed over it
+        process.run(["ip", "link", "set", bridge, "down"])
         again = lab.up(made.name, hosts=1)
         assert again.host("web2").pid == made.host("web2").pid
         assert again.host("web1").host_key == made.host("web1").host_key

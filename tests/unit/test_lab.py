@@ -84,11 +84,12 @@ def test_the_boot_command_enters_the_cgroup_before_it_forks():
 
 
 def test_ip_batches():
-    assert commands.bridge_up(7).splitlines() == [
+    assert commands.bridge_up(7, there=False).splitlines() == [
         "link add name dpl-7 type bridge",
-        "addr add 10.201.7.1/24 dev dpl-7",
+        "addr replace 10.201.7.1/24 dev dpl-7",
         "link set dpl-7 up",
     ]
+    assert commands.bridge_up(7, there=True) == commands.bridge_up(7, there=False).split("\n", 1)[1]
     assert commands.cable_up(7, 2, machine="dpl-shop-web2").splitlines() == [
         "link add name dpl-7-2 type veth peer name eth0 address 02:64:70:6c:07:02 netns dpl-shop-web2",
         "link set dpl-7-2 master dpl-7 up",
