@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deployd.domain.options import Build
+from deployd.elf import Fleet
 from deployd.stages import build, package, trace
 from deployd.stages.build import platforms
-from deployd.stages.verify.natives import Fleet, check_natives
+from deployd.stages.verify.natives import check_natives
 from tests.support.workbench import Workbench, put
 
 if TYPE_CHECKING:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployd.errors import PackageError
-from deployd.stages.trace import manifests, tree
+from deployd.stages.trace import manifests, nativecode, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from deployd.stages.trace.nextapp import NextApp
 
 _MOST = 300  # packages
-_NATIVE = ("prebuilds", "build/Release")  # where node-gyp-build and bindings look
 
 
 def add(found: Found, app: NextApp, *, skip: Iterable[str]) -> None:
@@ -53,8 +51,8 @@ def add(found: Found, app: NextApp, *, skip: Iterable[str]) -> None:
             facts = manifests.read(real / "package.json")
             needs = {**(facts.get("dependencies") or {}), **(facts.get("optionalDependencies") or {})}
             waiting += [(need, real) for need in needs]
-    _add_native(found, app, unwanted=unwanted)
     _add_platforms(found, app, unwanted=unwanted)
+    nativecode.add(found, root=app.root, unwanted=unwanted)
 
 
 def _add_platforms(found: Found, app: NextApp, *, unwanted: str) -> None:
@@ -84,8 +82,8 @@ def _add_platforms(found: Found, app: NextApp, *, unwanted: str) -> None:
 
 def _fits(facts: Mapping[str, Any]) -> bool:
     """Whether a package is for some platforms only, and Linux with glibc on this CPU is one."""
-    cpu = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x64"
-    wanted = {"os": "linux", "cpu": cpu, "libc": "glibc"}
+    own = nativecode.own()
+    wanted = {"os": "linux", "cpu": own.cpu, "libc": own.libc}
     said = {key: facts[key] for key in wanted if isinstance(facts.get(key), list)}
     return bool(said) and all(wanted[key] in names for key, names in said.items())
 
@@ -96,21 +94,6 @@ def _facts(package: Path) -> dict[str, Any]:
         return manifests.read(package / "package.json")
     except PackageError:
         return {}
-
-
-def _add_native(found: Found, app: NextApp, *, unwanted: str) -> None:
-    """Take Linux's native code of packages that are there without any."""
-    packages = [path.removesuffix("/package.json") for path in found.files if path.endswith("/package.json")]
-    for at in packages:
-        name = at.rpartition("node_modules/")[2]
-        for folder in _NATIVE if "node_modules/" in at and f"node_modules/{name}" not in unwanted else ():
-            there = app.root / at / folder
-            if found.below(f"{at}/{folder}") or not there.is_dir():
-                continue
-            for file in sorted(there.rglob("*.node")):
-                if folder != "prebuilds" or file.parent.name.startswith("linux"):
-                    place = os.path.relpath(file, app.root)
-                    found.add(tree.Root(app.root).take(place, reasons=(f"native code of {name}",)))
 
 
 def _take(found: Found, app: NextApp, folder: str, *, package: str, why: str = "named in next.config:") -> None:

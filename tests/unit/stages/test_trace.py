@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from deployd.errors import PackageError
-from deployd.stages.trace import secrets, tree
+from deployd.stages.trace import nativecode, secrets, tree
+from tests.support.natives import library
 from tests.support.standalone import Built, paths
 
 
@@ -85,6 +86,42 @@ def test_this_platforms_part_of_a_package_travels(built: Built) -> None:
     assert [path for path in paths(built.trace()) if "node_modules/@" in path or "plain" in path] == [
         f"node_modules/{name}/{file}" for name in (vips, mine) for file in ("lib/a.node", "package.json")
     ]
+
+
+def test_native_code_whose_path_is_made_at_run_time_travels(built: Built) -> None:
+    """aws-crt on 15.5: its trace has the code, at most another platform's native one; and a library lies beside it."""
+    cpu = nativecode.own().cpu
+    other = "x64" if cpu == "arm64" else "arm64"
+    crt, standalone = built.root / "node_modules/crt", built.dist / "standalone/node_modules"
+    libc = ("libc.so.6", "2.17")
+    natives = {
+        f"dist/bin/linux-{cpu}-glibc/crt.node": library(cpu, *libc),
+        f"dist/bin/linux-{cpu}-glibc/libcrt.so.1": library(cpu, *libc),
+        f"dist/bin/linux-{cpu}-musl/crt.node": library(cpu, "libc.musl-x86_64.so.1"),
+        f"dist/bin/linux-{other}-glibc/crt.node": library(other, *libc),
+        "dist/bin/a/crt.node": library(other, *libc),
+        "dist/bin/freebsd/crt.node": library(cpu),
+        "dist/bin/darwin/crt.node": b"\xcf\xfa\xed\xfe" + bytes(100),
+        "node_modules/inner/crt.node": library(cpu, *libc),
+        "build/Release/obj.target/crt.node": library(cpu, *libc),
+    }
+    for name, content in natives.items():
+        built.write(crt / name, "")
+        (crt / name).write_bytes(content)
+    foreign = f"dist/bin/linux-{cpu}-musl/crt.node"
+    built.write(standalone / "crt" / foreign, "")
+    (standalone / "crt" / foreign).write_bytes(natives[foreign])
+    for where in (crt, standalone / "crt"):
+        built.json(where / "package.json", {})
+    wanted = [f"node_modules/crt/dist/bin/linux-{cpu}-glibc/{name}" for name in ("crt.node", "libcrt.so.1")]
+    assert [path for path in paths(built.trace()) if "-glibc/" in path or "crt.node" in path] == sorted(
+        [*wanted, f"node_modules/crt/{foreign}"]
+    )
+
+    mine = crt / "own.node"
+    mine.write_bytes(library(cpu, *libc))  # what fits is traced: nothing is missing
+    (standalone / "crt/own.node").write_bytes(library(cpu, *libc))
+    assert not set(wanted) & set(paths(built.trace()))
 
 
 def test_every_manifest_of_the_build_travels(built: Built) -> None:

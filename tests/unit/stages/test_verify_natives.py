@@ -4,47 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import struct
 from pathlib import Path
 
 import pytest
 
+from deployd import elf
 from deployd.domain.artifact import FileEntry, Manifest
 from deployd.stages.verify import Fleet, check_natives, natives
+from tests.support.natives import library
 
 X64 = Fleet(cpu="x64", libc="glibc", libc_version="2.36")
-MACHINES = {"x64": 62, "arm64": 183}
-
-
-def elf(cpu: str, needed: str = "", glibc: str = "") -> bytes:
-    """A small ELF library: a header, a dynamic segment that names `needed`, and the version of glibc it asks for."""
-    strings = b"\0" + needed.encode() + b"\0" + (f"GLIBC_{glibc}".encode() + b"\0" if glibc else b"")
-    names = b"\0.dynstr\0.dynamic\0.gnu.version_r\0.shstrtab\0"
-    at = 64 + 56
-    dynamic = b""
-    if needed:
-        dynamic += struct.pack("<QQ", 1, 1)  # DT_NEEDED
-    dynamic += struct.pack("<QQQQQQ", 5, at, 10, len(strings), 0, 0)  # DT_STRTAB, DT_STRSZ, DT_NULL
-    need = b""
-    if glibc:
-        need = struct.pack("<HHIII", 1, 1, 1, 16, 0) + struct.pack("<IHHII", 0, 0, 2, 2 + len(needed), 0)
-    dynamic_at = at + len(strings)
-    need_at, names_at = dynamic_at + len(dynamic), dynamic_at + len(dynamic) + len(need)
-    sections_at = names_at + len(names)
-    header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
-        "<HHIQQQIHHHHHH", 3, MACHINES[cpu], 1, 0, 64, sections_at, 0, 64, 56, 1, 64, 5 if glibc else 4, 4 if glibc else 3
-    )  # fmt: skip
-    segment = struct.pack("<IIQQQQQQ", 2, 4, dynamic_at, dynamic_at, dynamic_at, len(dynamic), len(dynamic), 8)
-
-    def section(name: int, kind: int, start: int, size: int, *, link: int = 0, info: int = 0, entry: int = 0) -> bytes:
-        return struct.pack("<IIQQQQIIQQ", name, kind, 0, start, start, size, link, info, 1, entry)
-
-    sections = section(0, 0, 0, 0) + section(1, 3, at, len(strings))
-    sections += section(9, 6, dynamic_at, len(dynamic), link=1, entry=16)
-    if glibc:
-        sections += section(18, 0x6FFFFFFE, need_at, len(need), link=1, info=1)
-    sections += section(33, 3, names_at, len(names))
-    return header + segment + strings + dynamic + need + names + sections
 
 
 def manifest(tmp_path: Path, **files: bytes) -> Manifest:
@@ -63,34 +32,37 @@ def checked(tmp_path: Path, fleet: Fleet = X64, **files: bytes):
 
 
 def test_a_real_program_of_this_machine_is_read() -> None:
-    found = natives.read(Path(shutil.which("ls") or "/bin/ls").resolve(), path="ls")
+    found = elf.read(Path(shutil.which("ls") or "/bin/ls").resolve(), path="ls")
 
     assert found is not None
     assert found.libc == "glibc"
     assert found.glibc.startswith("2.")
-    assert natives.read(Path(__file__), path="x.node") is None
+    assert elf.read(Path(__file__), path="x.node") is None
 
 
 def test_the_small_library_of_these_tests_says_what_it_needs(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(elf("arm64", "libc.so.6", "2.38"))
-    assert natives.read(tmp_path / "a", path="a") == natives.Native(path="a", cpu="arm64", libc="glibc", glibc="2.38")
-    (tmp_path / "b").write_bytes(elf("x64", "libc.musl-x86_64.so.1"))
-    assert natives.read(tmp_path / "b", path="b") == natives.Native(path="b", cpu="x64", libc="musl")
+    (tmp_path / "a").write_bytes(library("arm64", "libc.so.6", "2.38"))
+    assert elf.read(tmp_path / "a", path="a") == elf.Native(path="a", cpu="arm64", libc="glibc", glibc="2.38")
+    (tmp_path / "b").write_bytes(library("x64", "libc.musl-x86_64.so.1"))
+    assert elf.read(tmp_path / "b", path="b") == elf.Native(path="b", cpu="x64", libc="musl")
 
 
 PACKAGE = "node_modules/better-sqlite3/build/Release/better_sqlite3.node"
 
 
 def test_what_fits_is_no_finding(tmp_path: Path) -> None:
-    assert checked(tmp_path, **{PACKAGE: elf("x64", "libc.so.6", "2.34"), "node_modules/a/a.node": elf("x64")}) == ()
+    assert (
+        checked(tmp_path, **{PACKAGE: library("x64", "libc.so.6", "2.34"), "node_modules/a/a.node": library("x64")})
+        == ()
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "needs"),
     [
-        (elf("arm64", "libc.so.6"), "arm64 with glibc"),
-        (elf("x64", "libc.musl-x86_64.so.1"), "x64 with musl"),
-        (elf("x64", "libc.so.6", "2.38"), "x64 with glibc 2.38 or later"),
+        (library("arm64", "libc.so.6"), "arm64 with glibc"),
+        (library("x64", "libc.musl-x86_64.so.1"), "x64 with musl"),
+        (library("x64", "libc.so.6", "2.38"), "x64 with glibc 2.38 or later"),
     ],
 )
 def test_a_mismatch_names_package_file_need_and_hosts(tmp_path: Path, content: bytes, needs: str) -> None:
@@ -101,8 +73,8 @@ def test_a_mismatch_names_package_file_need_and_hosts(tmp_path: Path, content: b
 
 
 def test_a_newer_glibc_is_mended_by_another_machine_another_platform_by_an_install(tmp_path: Path) -> None:
-    (newer,) = checked(tmp_path, **{PACKAGE: elf("x64", "libc.so.6", "2.38")})
-    (other,) = checked(tmp_path, **{"node_modules/@img/sharp-linux-arm64/lib/a.node": elf("arm64", "libc.so.6")})
+    (newer,) = checked(tmp_path, **{PACKAGE: library("x64", "libc.so.6", "2.38")})
+    (other,) = checked(tmp_path, **{"node_modules/@img/sharp-linux-arm64/lib/a.node": library("arm64", "libc.so.6")})
 
     assert "build where glibc is 2.36 or older" in newer.fix
     assert "npm install --no-save --force @img/sharp-linux-x64" in other.fix
@@ -117,29 +89,31 @@ def test_a_newer_glibc_is_mended_by_another_machine_another_platform_by_an_insta
     ],
 )
 def test_a_package_that_is_compiled_where_it_is_installed_wants_another_machine(tmp_path: Path, path: str) -> None:
-    (found,) = checked(tmp_path, Fleet(cpu="arm64", libc="glibc"), **{path: elf("x64", "libc.so.6")})
+    (found,) = checked(tmp_path, Fleet(cpu="arm64", libc="glibc"), **{path: library("x64", "libc.so.6")})
 
     assert "release from a machine with arm64 and glibc" in found.fix
     assert "npm install" not in found.fix
 
 
 def test_hosts_that_do_not_tell_their_version_are_trusted(tmp_path: Path) -> None:
-    assert checked(tmp_path, Fleet(cpu="x64", libc="glibc"), **{PACKAGE: elf("x64", "libc.so.6", "2.99")}) == ()
+    assert checked(tmp_path, Fleet(cpu="x64", libc="glibc"), **{PACKAGE: library("x64", "libc.so.6", "2.99")}) == ()
 
 
 def test_one_face_that_fits_is_enough(tmp_path: Path) -> None:
-    musl, glibc = elf("x64", "libc.musl-x86_64.so.1"), elf("x64", "libc.so.6", "2.17")
+    musl, glibc = library("x64", "libc.musl-x86_64.so.1"), library("x64", "libc.so.6", "2.17")
     assert checked(tmp_path, **{
         "node_modules/@img/sharp-linuxmusl-x64/lib/a.node": musl, "node_modules/@img/sharp-linux-x64/lib/a.node": glibc,
         "node_modules/bufferutil/prebuilds/linux-x64/node.napi.node": glibc,
         "node_modules/bufferutil/prebuilds/darwin-arm64/node.napi.node": b"\xcf\xfa\xed\xfe" + bytes(100),
         "node_modules/bufferutil/prebuilds/win32-x64/node.napi.node": b"MZ" + bytes(100),
-        "node_modules/bufferutil/prebuilds/linux-arm64/node.napi.node": elf("arm64", "libc.so.6"),
+        "node_modules/bufferutil/prebuilds/linux-arm64/node.napi.node": library("arm64", "libc.so.6"),
     }) == ()  # fmt: skip
 
 
 def test_a_package_that_has_nothing_for_the_hosts_is_refused(tmp_path: Path) -> None:
-    (found,) = checked(tmp_path, **{"node_modules/bufferutil/prebuilds/linux-arm64/n.node": elf("arm64", "libc.so.6")})
+    (found,) = checked(
+        tmp_path, **{"node_modules/bufferutil/prebuilds/linux-arm64/n.node": library("arm64", "libc.so.6")}
+    )
 
     assert found.error
     assert "the package bufferutil has nothing for the hosts" in found.what
@@ -151,7 +125,7 @@ def test_code_for_another_system_is_told(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_and_texts_are_left_alone(tmp_path: Path) -> None:
-    assert checked(tmp_path, **{"bin/tool": b"\x7fELF" + bytes(100), "public/a.png": elf("arm64")}) == ()
+    assert checked(tmp_path, **{"bin/tool": b"\x7fELF" + bytes(100), "public/a.png": library("arm64")}) == ()
 
 
 @pytest.mark.parametrize(
@@ -184,4 +158,4 @@ def test_the_faces_of_a_package_have_one_name(path: str, package: str) -> None:
     ],
 )
 def test_a_path_names_its_platform(path: str, *, is_another: bool) -> None:
-    assert natives.names_another(path, X64) is is_another
+    assert elf.names_another(path, X64) is is_another
