@@ -42,6 +42,7 @@ _CONNECTIONS = 10
 _BUSY = 30.0
 _POLLING = 1.0
 _RESUMING = 2.0
+_RESUMING_SOON = 0.1  # a command's own engine: somebody waits, and it ends soon
 _SELDOM = 600.0
 _FINAL = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
@@ -70,9 +71,9 @@ def _workflow(rollout_id: str) -> Json:
 class Engine:
     """DBOS, launched. At most one in a process; the caller holds the state folder's lock."""
 
-    def __init__(self, database: Path | str, *, queue: str | None = None) -> None:
+    def __init__(self, database: Path | str, *, queue: str | None = None, lives_long: bool = True) -> None:
         """`database`: the SQLite file, or the address of a PostgreSQL database; then `queue` names this state folder's
-        own queue.
+        own queue. One that `lives_long` looks seldom for what is to be resumed.
         """
         if not isinstance(database, str):
             _set_wal(database)
@@ -97,7 +98,8 @@ class Engine:
         dbos = DBOS(config=config)
         # what is resumed after a start comes by this queue, or by our own one where there are several daemons
         own = dbos._registry.get_internal_queue()  # noqa: SLF001
-        own._polling_interval_sec = _RESUMING if queue is None else _SELDOM  # noqa: SLF001
+        resuming = _RESUMING if lives_long else _RESUMING_SOON
+        own._polling_interval_sec = resuming if queue is None else _SELDOM  # noqa: SLF001
         if queue is not None:
             DBOS.listen_queues([queue])
         try:
@@ -127,7 +129,7 @@ class Engine:
                     result: Json = DBOS.start_workflow(_workflow, str(rollout)).get_result()
                 return result
             if found.status not in _FINAL:
-                DBOS.resume_workflow(str(rollout), queue_name=self._queue)  # polled every second or two
+                DBOS.resume_workflow(str(rollout), queue_name=self._queue)  # polled
             kept: Json = DBOS.retrieve_workflow(str(rollout)).get_result(polling_interval_sec=0.05)
         except DeploydError:
             raise

@@ -105,7 +105,7 @@ class Workshop:
         """Begin to import and launch DBOS in a thread: the hosts are connected meanwhile. Needs the folder's lock."""
         with self._shared.lock:
             if self.durable and self._shared.starting is None:
-                self._shared.starting = Starting(self.paths, self.store)
+                self._shared.starting = Starting(self.paths, self.store, lives_long=self._folder is not None)
 
     @property
     def engine(self) -> Any:
@@ -133,18 +133,18 @@ class _Shared:
 class Starting:
     """An engine that is being imported and launched in a thread."""
 
-    def __init__(self, paths: StatePaths, store: Store) -> None:
+    def __init__(self, paths: StatePaths, store: Store, *, lives_long: bool) -> None:
         self._made: list[Any] = []
         self._faults: list[BaseException] = []
-        self._thread = threading.Thread(target=self._start, args=(paths, store), daemon=True)
+        self._thread = threading.Thread(target=self._start, args=(paths, store, lives_long), daemon=True)
         self._thread.start()
 
-    def _start(self, paths: StatePaths, store: Store) -> None:
+    def _start(self, paths: StatePaths, store: Store, lives_long: bool) -> None:  # noqa: FBT001
         try:
             engine = importlib.import_module("deployd.rollouts.engine")
             presence = store.presence
             if presence is None:
-                self._made.append(engine.Engine(paths.database))
+                self._made.append(engine.Engine(paths.database, lives_long=lives_long))
             else:
                 self._made.append(engine.Engine(store.database.address, queue=f"deployd-{presence.folder()}"))
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
