@@ -83,7 +83,9 @@ class BuildOutput:
     `kind` says how its files are found: `next` (Next.js's own server, from its standalone tree or assembled from its
     traces), `node` (any other server, traced from `entries`; the first one is what Node.js runs), `static` (no server:
     the files of `folder`). `folder` is what the build wrote, relative to `app_dir`: `.next` or another distDir,
-    `.output`, `dist`, `out`. `entries` are relative to `app_dir` too. `static` says how a site without one answers.
+    `.output`, `dist`, `out`. `entries` are relative to `app_dir` too; for `next`, there is one only where the start
+    script sets or loads something first: it hands over to Next.js's server.js. `static` says how a site without one
+    answers.
 
     For `node`, all of `folder` travels besides what is traced from `entries` ("" when there is no such folder): servers
     read pages and client files there that no import names. A Next.js app with a server of its own has the kind `node`

@@ -58,6 +58,16 @@ def test_what_comes_first_is_loaded_first(tmp_path: Path) -> None:
     assert told["early"] == ["cjs", "mjs"]
 
 
+def test_node_options_are_the_servers_and_those_of_what_it_forks(tmp_path: Path) -> None:
+    (tmp_path / "child.js").write_text("process.send(globalThis.early)")
+    (tmp_path / "fork.js").write_text(
+        "require('node:child_process').fork('child.js').on('message', (child) =>"
+        " console.log(JSON.stringify({ early: globalThis.early, child })))"
+    )
+    told = run(tmp_path, "NODE_OPTIONS='-r ./early.cjs' node --import ./early.mjs fork.js", "fork.js")
+    assert told == {"early": ["cjs", "mjs"], "child": ["cjs", "mjs"]}
+
+
 def test_an_es_module_in_a_folder_of_its_own(tmp_path: Path) -> None:
     told = run(tmp_path, "cd lib && WHO=me node --import ../early.mjs go.mjs on", "lib/go.mjs")
     assert told == {"argv": ["on"], "cwd": str(tmp_path / "lib"), "env": {"WHO": "me"}, "early": ["mjs"]}

@@ -39,7 +39,8 @@ def find(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
     folder = os.path.relpath(dist, app_dir)
     entry = plan.entry or own_server(app_dir)
     if entry is None:
-        return Left(kind="next", folder=folder, warnings=(*told, *starting.of_next(manifest.read(app_dir))))
+        entries, warnings = starting.of_next(manifest.read(app_dir), app_dir=app_dir)
+        return Left(kind="next", folder=folder, entries=entries, warnings=(*told, *warnings))
     if not (app_dir / entry).is_file():
         raise missing(f"there is no {entry} that Node.js could run", looked_at=(entry,), key="build.entry", log=log)
     entries, warnings = starting.entries(manifest.read(app_dir), entry, app_dir=app_dir)

@@ -18,6 +18,8 @@ _READ = (
     "config",
 )  # fmt: skip
 _SET = {"NODE_ENV", "PORT", "HOSTNAME", "PATH", "HOME"}  # by deployd, for every release
+NEXT_SERVER = "server.js"
+"""Next.js's own server in an artifact, in the app's folder."""
 
 
 def entries(package: dict[str, Any], entry: str, *, app_dir: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -25,7 +27,7 @@ def entries(package: dict[str, Any], entry: str, *, app_dir: Path) -> tuple[tupl
     start = startscript.find(package)
     if start is None or startscript.file_of(start, app_dir) != entry:
         return (entry,), ()
-    variables = {name: value for name, value in start.variables if name not in {*_SET, "NODE_OPTIONS"}}
+    variables = _variables(start)
     told = tuple(_told(start))
     if not (variables or start.words or start.preloads or start.folder):
         return (entry,), told
@@ -35,21 +37,17 @@ def entries(package: dict[str, Any], entry: str, *, app_dir: Path) -> tuple[tupl
     return (made, entry), told
 
 
-def of_next(package: dict[str, Any]) -> tuple[str, ...]:
-    """Warnings of what a start script gives Next.js's own server: deployd starts that by a file of its own."""
+def of_next(package: dict[str, Any], *, app_dir: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The same for Next.js's own server, `server.js`: no entries where nothing stands before it; and warnings."""
     start = startscript.of_next(package)
     if start is None:
-        return ()
-    names = [name for name, _ in start.variables if name not in {*_SET, "NODE_OPTIONS"}]
-    told = _told(start)
-    if any(re.search(r"(?:^|\s)(?:-r|--require|--import)\b", one) for one in told):
-        told.append("what Node.js is to load first travels when the app imports it, or with [trace] include")
-    if names:
-        told.append(
-            f"the start script sets {', '.join(names)}: deployd starts the server without it; "
-            f"`deployd env set {' '.join(names)}` gives it to the server"
-        )
-    return tuple(told)
+        return (), ()
+    variables = _variables(start)
+    told = tuple(_told(start))
+    if not (variables or start.preloads):
+        return (), told
+    made = wrapper.write(app_dir, NEXT_SERVER, variables=variables, preloads=start.preloads)
+    return (made,), told
 
 
 def read_by_name(app_dir: Path, entry: str) -> tuple[str, ...]:
@@ -71,12 +69,22 @@ def _settings_of_types(app_dir: Path) -> list[str]:
     return found
 
 
+def _variables(start: Start) -> dict[str, str]:
+    """What the script sets. NODE_OPTIONS comes too late for the server itself, whose preloads the wrapper loads, and is
+    for what it starts.
+    """
+    return {
+        name: value
+        for name, value in start.variables
+        if name not in _SET and (name != "NODE_OPTIONS" or start.preloads)
+    }
+
+
 def _told(start: Start) -> list[str]:
-    given = [value for name, value in start.variables if name == "NODE_OPTIONS"]
     told = []
-    if start.lost or given:
+    if start.lost:
         told.append(
-            f"the start script gives Node.js {' '.join([*start.lost, *given])}: deployd starts the server without it; "
+            f"the start script gives Node.js {' '.join(start.lost)}: deployd starts the server without it; "
             "`deployd env set NODE_OPTIONS` gives options to Node.js"
         )
     told += [

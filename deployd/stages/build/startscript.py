@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ _WITH_VALUE = {
 }  # fmt: skip
 # Options that change nothing about how a built server runs, or that Node.js has as its own default now.
 _HARMLESS = re.compile(
-    r"--(?:max-|enable-source-maps|(?:no-|trace-|disable-)(?:warning|deprecation)|experimental-(?:strip-types"
+    r"--(?:enable-source-maps|(?:no-|trace-|disable-)(?:warning|deprecation)|experimental-(?:strip-types"
     r"|json-modules|modules|fetch|specifier-resolution=explicit)|inspect|watch|ext|name|exec-mode|instances|transpile-only)"
     r"|-[TinwPe](?:\s|$)"
 )
@@ -39,8 +40,9 @@ class Start:
     """A start script's command that runs Node.js.
 
     `file` is written as in the script, relative to `folder` (below the app's). `words` follow it, `variables` stand
-    before it, `preloads` are modules that are loaded first, and `lost` are options that only a command line can give.
-    `env_files` are files of variables that it reads, `before` the commands that the script runs before the server.
+    before it, `preloads` are modules that are loaded first (those of NODE_OPTIONS too), and `lost` are options that
+    only a command line can give. `env_files` are files of variables that it reads, `before` the commands that the
+    script runs before the server.
     """
 
     script: str
@@ -98,12 +100,14 @@ def of_next(package: dict[str, Any]) -> Start | None:
     for one in _commands(package):
         names = [Path(word).name for word in one.words]
         if ("next", "start") in pairwise(names) or any("standalone" in Path(word).parts for word in one.words):
-            preloads, lost, env_files = _sorted(_split(list(one.words[1:]))[0] if names[0] in _RUNNERS else [])
+            given = _split(list(one.words[1:]))[0] if names[0] in _RUNNERS else []
+            preloads, lost, env_files = _sorted([*_of_variable(one.variables), *given])
             return Start(
                 script=one.script,
                 file=one.words[-1],
                 variables=one.variables,
-                lost=(*(f"--{preload}" for preload in preloads), *lost),
+                preloads=tuple(preloads),
+                lost=tuple(lost),
                 env_files=(*one.env_files, *env_files),
             )
     return None
@@ -165,7 +169,7 @@ def _started(package: dict[str, Any]) -> Iterator[Start]:
         given, file, words = _split(rest)
         if not file:
             continue
-        preloads, lost, env_files = _sorted(given)
+        preloads, lost, env_files = _sorted([*_of_variable(one.variables), *given])
         if program.startswith("pm2"):
             lost, words = [], []
         variables = dict(one.variables)
@@ -193,6 +197,16 @@ def _started(package: dict[str, Any]) -> Iterator[Start]:
             env_files=(*one.env_files, *env_files),
             before=one.before,
         )
+
+
+def _of_variable(variables: tuple[tuple[str, str], ...]) -> list[str]:
+    """The options in a script's NODE_OPTIONS; `$NODE_OPTIONS` in it is what the server has anyway."""
+    text = dict(variables).get("NODE_OPTIONS", "")
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return []
+    return _split([word for word in words if not word.startswith("$")])[0]
 
 
 def _split(words: list[str]) -> tuple[list[str], str, list[str]]:

@@ -34,7 +34,7 @@ def write(
     """Write the wrapper that starts `entry` (relative to `app_dir`) with `words`; returns the wrapper's name.
 
     `variables` hold where the environment says nothing else. `preloads` are `require X` and `import X`, as Node.js's
-    options of these names. `folder`, below the app's, is the working folder.
+    options of these names: what the server forks gets these. `folder`, below the app's, is the working folder.
     """
     texts = [*words, *(variables or {}).values()]
     required = [_place(one.removeprefix("require "), folder) for one in preloads if one.startswith("require ")]
@@ -44,6 +44,10 @@ def write(
         f"process.chdir({_JOIN.format(_js(folder)) if folder else '__dirname'});\n",
         _EXPAND if any("$" in text for text in texts) else "",
         *(f"process.env[{_js(name)}] ??= {_text(value)};\n" for name, value in (variables or {}).items()),
+        *(
+            f"process.execArgv.push({_js(f'--{kind}')}, {_js(module)});\n"
+            for kind, _, module in (one.partition(" ") for one in preloads)
+        ),
         f"process.argv.splice(1, process.argv.length, {_JOIN.format(_js(entry))}{more});\n",
         *(f"require({_js(one)});\n" for one in required),
     ]

@@ -6,7 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deployd.domain.stages import BuildOutput, FileSet, TracedFile
-from deployd.stages.trace import assembled, externals, includes, nextapp, regenerated, routes, squoosh, standalone, tree
+from deployd.stages.trace import (
+    analysis,
+    assembled,
+    externals,
+    includes,
+    nextapp,
+    regenerated,
+    routes,
+    squoosh,
+    standalone,
+    tree,
+)
 from deployd.stages.trace.found import Found
 
 if TYPE_CHECKING:
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
     from deployd.stages.trace.assembled import Needs
     from deployd.stages.trace.nextapp import NextApp
 
+_SERVER = "server.js"
 _PRERENDERED = ("server/app/", "server/pages/")
 # Files of the app's folder that a package reads when the server runs, by a name that no tracer sees.
 _READ_BY_NAME = {"next-i18next": ("next-i18next.config.js", "next-i18next.config.mjs", "next-i18next.config.cjs")}
@@ -46,7 +58,25 @@ def trace(
     externals.add(found, app, skip=skip)
     squoosh.add(found, app, tools=tools)
     found.told += [*assembled.outside(needed), *applied.warnings]
-    return file_set(found, app, entry=app.at("server.js"))
+    _add_start(found, app, output, tools=tools, cancel=cancel)
+    return file_set(found, app, entry=app.at(output.entries[0] if output.entries else _SERVER))
+
+
+def _add_start(found: Found, app: NextApp, output: BuildOutput, *, tools: Path, cancel: threading.Event | None) -> None:
+    """Take the file that starts server.js where the start script loads something first, and what it loads."""
+    if not output.entries:
+        return
+    wish = analysis.Wish(
+        entries=tuple(app.at(name) for name in output.entries),
+        base=app.root,
+        process_cwd=app.app_dir,
+        conditions=analysis.conditions(output.plan.node),
+        aside=("next",),
+    )
+    known = analysis.run(wish, tools=tools, cancel=cancel)
+    own = app.at(_SERVER)  # the app's folder may hold another file of this name
+    found.add((file for file in analysis.files(known, base=app.root) if file.path != own), maps=True)
+    found.told += known.warnings
 
 
 def writable(app: NextApp) -> dict[str, str]:

@@ -81,19 +81,45 @@ def test_next_with_its_own_server_or_the_apps(
     [
         ("next start -p ${PORT:-3000}", []),
         ("cross-env NODE_ENV=production PORT=80 next start", []),
-        ("APP_ENV=live npx next start", ["deployd env set APP_ENV`"]),
-        ("NODE_OPTIONS='-r ./tracing.cjs' next start", ["NODE_OPTIONS", "[trace] include"]),
-        ("node --require newrelic node_modules/next/dist/bin/next start", ["--require newrelic:", "[trace] include"]),
-        ("WHO=me node .next/standalone/server.js", ["WHO:"]),
+        ("NODE_OPTIONS=--max-old-space-size=4096 next start", ["--max-old-space-size=4096:"]),
         ("dotenv -e .env.live -- next start", ["deployd env import .env.live"]),
-        ("npm run serve:next", ["deployd env set A B`"]),
     ],
 )
 def test_what_a_script_gives_to_nexts_own_server_is_told(tmp_path: Path, start: str, told: list[str]) -> None:
+    found = left(tmp_path, "nextjs", NEXT | {"package.json": json.dumps({"scripts": {"start": start}})})
+    assert (found.kind, found.entries, len(found.warnings)) == ("next", (), len(told)), found.warnings
+    assert all(text in warning for text, warning in zip(told, found.warnings, strict=True)), found.warnings
+
+
+@pytest.mark.parametrize(
+    ("start", "lines", "told"),
+    [
+        ("APP_ENV=live npx next start", ['process.env["APP_ENV"] ??= "live";'], []),
+        ("WHO=me node .next/standalone/server.js", ['process.env["WHO"] ??= "me";'], []),
+        ("npm run serve:next", ['process.env["A"] ??= "1";', 'process.env["B"] ??= "2";'], []),
+        (
+            "NODE_OPTIONS='-r ./tracing.cjs' next start",
+            ['process.env["NODE_OPTIONS"] ??= "-r ./tracing.cjs";', 'require("./tracing.cjs");'],
+            [],
+        ),
+        (
+            'NODE_OPTIONS="$NODE_OPTIONS --import ./a.mjs --max-old-space-size=99" next start',
+            ['  await import("./a.mjs");'],
+            ["--max-old-space-size=99:"],
+        ),
+        ("node --require newrelic node_modules/next/dist/bin/next start", ['require("newrelic");'], []),
+    ],
+)
+def test_what_a_script_loads_or_sets_before_nexts_own_server(
+    tmp_path: Path, start: str, lines: list[str], told: list[str]
+) -> None:
     package = json.dumps({"scripts": {"start": start, "serve:next": "A=1 B=2 next start"}})
     found = left(tmp_path, "nextjs", NEXT | {"package.json": package})
-    assert (found.kind, len(found.warnings)) == ("next", len(told)), found.warnings
-    assert all(text in warning for text, warning in zip(told, found.warnings, strict=True)), found.warnings
+    assert (found.kind, found.entries) == ("next", (wrapper.NAME,))
+    assert [text in warning for text, warning in zip(told, found.warnings, strict=True)] == [True] * len(told)
+    written = (tmp_path / wrapper.NAME).read_text()
+    assert set(lines) <= {*written.splitlines()}
+    assert 'join(__dirname, "server.js")' in written
 
 
 def test_the_entry_of_deployd_toml_is_a_custom_server(tmp_path: Path) -> None:
@@ -245,7 +271,7 @@ def test_options_of_node_that_get_lost_are_told(tmp_path: Path) -> None:
         "s.js": "",
     }
     lost, env = left(tmp_path, "node", files).warnings
-    assert "--loader ./o.mjs:" in lost
+    assert "--loader ./o.mjs --max-old-space-size=1:" in lost
     assert "NODE_OPTIONS" in lost
     assert "deployd env import .env" in env
 
