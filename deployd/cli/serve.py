@@ -49,6 +49,10 @@ def install(
     cli: Cli,
     *,
     check: Annotated[bool, typer.Option("--check", help="Change nothing: say what would change.")] = False,
+    open_metadata: Annotated[
+        bool,
+        typer.Option("--open-metadata", help="Let builds reach the address where a cloud gives out credentials."),
+    ] = False,
 ) -> None:
     """Make this machine the control machine: the daemon becomes a service with a user of its own.
 
@@ -60,7 +64,7 @@ def install(
         if cli.options.verbose or line.startswith(("TASK [", "changed:", "fatal:")):
             cli.out.note(line)
 
-    program = control.run(on_line=told, check=check)
+    program = control.run(on_line=told, check=check, open_metadata=open_metadata)
     done = {"program": str(program), "unit": "/etc/systemd/system/deployd.service", "changed": not check}
     cli.out.result(done, "nothing was changed" if check else "the daemon runs, now and at every boot")
     if not all(shutil.which(name, path=_SERVICE_PATH) for name in ("node", "npm")):

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 _TIMEOUT = 900.0
 
 
-def run(*, on_line: Callable[[str], None], check: bool = False) -> Path:
-    """Install the daemon as a service; returns the program that it runs. Raises CommandError with the failing task."""
+def run(*, on_line: Callable[[str], None], check: bool = False, open_metadata: bool = False) -> Path:
+    """Install the daemon as a service; returns the program that it runs. Raises CommandError with the failing task.
+
+    `open_metadata` lets builds reach the address where a cloud gives out the machine's credentials; it stays open.
+    """
     if os.geteuid() != 0:
         raise NotAllowedError("installing a service needs root", code="needs-root", live="unchanged", fix="use sudo")
     program = installed_program()
@@ -33,6 +36,7 @@ def run(*, on_line: Callable[[str], None], check: bool = False) -> Path:
             "ansible_python_interpreter": _system_python(),
             "deployd_program": str(program),
             "deployd_unit": str(own_paths.data_dir("systemd") / "deployd.service"),
+            "deployd_metadata_open": open_metadata,
         }
         inventory.write_text(json.dumps({"all": {"hosts": {"this machine": variables}}}))
         playbook = own_paths.data_dir("playbooks") / "control.yml"
