@@ -14,6 +14,10 @@ old Caddy, which has another slot, accepts nothing more. For some seconds it ask
 none waits for ever, whatever happened before. QUIC has connections that only their own Caddy knows: UDP stays with the
 oldest one until that is gone.
 
+The Caddy that serves is asked every other second, as a visitor would and at its own socket. One that says nothing for
+some seconds gets a successor in the same way: so if it is only slow, what flows through it goes on, and if it hangs, it
+is killed a little later.
+
 Standard library only, Python 3.10 or later; it runs as the web server's user.
 """
 
@@ -21,6 +25,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -52,6 +57,12 @@ STOP_WITHIN = 10.0  # for which requests under way are waited for when all of it
 EARLIER = 0.3  # before the last one closes its listeners, new connections are sent where they can wait
 MOST = 5  # Caddies at a time: the oldest one is ended for a sixth
 BACK_OFF = (0.0, 0.2, 0.5, 1.0, 2.0)  # between starts of one that ends by itself
+SILENT = float(os.environ.get("DEPLOYD_WEB_SILENT", "6"))  # after which one that answers nowhere gets a successor
+ASK_EVERY = min(2.0, SILENT)
+DEAF = 5 * SILENT  # the same for one that answers at its own socket: too many visitors may be the reason
+TAKES_OVER_AGAIN = 5 * SILENT  # between two successors
+LEAVE_WITHIN = 30.0  # of one that leaves, beyond its delay: Caddy itself ends what is under way after 20
+IDLE = SILENT  # a silent one that leaves, and used no processor for so long, is killed
 PORTS = ((80, socket.SOCK_STREAM), (443, socket.SOCK_STREAM), (443, socket.SOCK_DGRAM))
 
 
@@ -106,6 +117,54 @@ def delay_of(config: str) -> float:
     return float(found[1]) if found else 0.0
 
 
+class Door:
+    """Where a Caddy is asked now and then. `silent` is for how long the question that is open has had no answer.
+
+    Only time in which this process itself ran is counted: a machine that was paused, or has no processor to spare, says
+    nothing of Caddy. Until a door has answered once, nothing follows from its silence (a firewall may close it).
+    """
+
+    def __init__(self) -> None:
+        self.silent = 0.0
+        self.answered = False
+        self._open: socket.socket | None = None
+        self._again = 0.0
+        self._looked = time.monotonic()
+
+    def look(self, family: int, address: tuple[str, int] | str) -> None:
+        """Ask when it is time, hear what there is to hear; never waits."""
+        now = time.monotonic()
+        passed, self._looked = min(now - self._looked, 1.5), now
+        if self._open is None:
+            if now < self._again:
+                return
+            self._open = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            self._sent = False
+            passed = 0.0
+        self.silent += passed
+        try:
+            if not self._sent:
+                with contextlib.suppress(BlockingIOError):  # a full queue of a unix socket, or one on its way
+                    self._open.connect(address)
+                self._open.send(b"GET /.deployd/health HTTP/1.0\r\nHost: localhost\r\n\r\n", socket.MSG_NOSIGNAL)
+                self._sent = True
+            self._open.recv(1)
+        except OSError as error:
+            if error.errno in {errno.EAGAIN, errno.ENOTCONN}:
+                return  # not yet
+            self.forget()  # nobody is there: what ended is started anew elsewhere
+            return
+        self.forget()
+        self.answered = True
+
+    def forget(self) -> None:
+        """Begin with the next question."""
+        if self._open:
+            self._open.close()
+        self._open, self.silent = None, 0.0
+        self._again = time.monotonic() + ASK_EVERY
+
+
 class Generation:
     """One Caddy: it starts, serves, and leaves."""
 
@@ -117,6 +176,9 @@ class Generation:
         self.started = time.monotonic()
         self.left: float | None = None
         self.ready = False
+        self.hangs = False
+        self._used = 0
+        self._used_at = time.monotonic()
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
         self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         with contextlib.suppress(FileNotFoundError):
@@ -149,6 +211,19 @@ class Generation:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    def idle(self) -> float:
+        """For how long it has used no processor: not even what counts to a hundredth of a second or two."""
+        now = time.monotonic()
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                words = file.read().rpartition(b") ")[2].split()
+            used = int(words[11]) + int(words[12])
+        except (OSError, ValueError, IndexError):
+            return 0.0
+        if used > self._used + 2:
+            self._used, self._used_at = used, now
+        return now - self._used_at
+
     def closed(self) -> bool:
         """Whether it has let go of its slot's queues, though it may still answer what it has."""
         return self.left is not None and time.monotonic() > self.left + self.delay + 0.5
@@ -175,6 +250,9 @@ class Keeper:
         self.again_at: float | None = None
         self.ending: float | None = None
         self.parked = False
+        self.doors = (Door(), Door())
+        self.replaced = -TAKES_OVER_AGAIN
+        self.alive_told = 0.0
         self.selector = selectors.DefaultSelector()
         self.watched: set[int] = set()
         with contextlib.suppress(FileNotFoundError):
@@ -197,6 +275,7 @@ class Keeper:
             if self.starting is None and self.serving is None and self.again_at is None and self.number == 1:
                 return 1  # the first one did not come up: systemd says so, and tries again
             self._on_time()
+            self._look()
         return 0
 
     def start(self, slot: Slot) -> None:
@@ -264,7 +343,7 @@ class Keeper:
         """UDP is the oldest one's, until that is gone or has had its time."""
         now = time.monotonic()
         holds = [one for one in self.alive if one.left is None or now < one.left + one.delay + QUIC_WITHIN]
-        holds = [one for one in holds if one is not self.starting]
+        holds = [one for one in holds if one is not self.starting and not one.hangs]
         if holds:
             for one in holds[0].slot.sockets:
                 if one.type == socket.SOCK_DGRAM:
@@ -369,8 +448,10 @@ class Keeper:
             self.start(next((one for one in self.slots if one.waits()), self._free() or self.slots[0]))
         self._start_next()
         self._steer_quic()
-        for one in self.alive[: max(0, len(self.alive) - MOST)]:
-            one.kill(signal.SIGKILL)
+        self._kill_late()
+        if now > self.alive_told + ASK_EVERY:
+            self.alive_told = now
+            self._tell("WATCHDOG=1")
         if self.ending is None:
             return
         last = self.serving.delay if self.serving else 0.0
@@ -382,6 +463,39 @@ class Keeper:
         if now > self.ending + last + STOP_WITHIN:
             for one in self.alive:
                 one.kill(signal.SIGKILL)
+
+    def _kill_late(self) -> None:
+        """End those that have had their time."""
+        now = time.monotonic()
+        for one in self.alive[: max(0, len(self.alive) - MOST)]:
+            one.kill(signal.SIGKILL)
+        for one in self.alive:
+            if one.left is None:
+                continue
+            hangs = one.hangs and now > one.left + IDLE and one.idle() > IDLE
+            if hangs or now > one.left + one.delay + LEAVE_WITHIN:
+                one.kill(signal.SIGKILL)
+
+    def _look(self) -> None:
+        """Ask the one that serves whether it does; have another one take over when it says nothing."""
+        one = self.serving
+        if one is None or self.starting or self.ending is not None:
+            for door in self.doors:
+                door.forget()
+            return
+        port, own = self.doors
+        name, number = one.slot.streams[0].getsockname()[:2]
+        port.look(socket.AF_INET, ("127.0.0.1" if name == "::" or name.startswith("0.") else name, number))
+        own.look(socket.AF_UNIX, f"{one.folder}/admin.sock")
+        one.idle()
+        nowhere = min(port.silent, own.silent) > SILENT and port.answered and own.answered
+        if not nowhere and not (port.silent > DEAF and port.answered):
+            return
+        if time.monotonic() > self.replaced + TAKES_OVER_AGAIN:
+            self.replaced = time.monotonic()
+            one.hangs = nowhere
+            print(f"deployd-web: Caddy has not answered for {port.silent:.0f} s; another one follows", file=sys.stderr)
+            self._reload(None)
 
     def _watch_empty_slots(self) -> None:
         """Who waits at a slot that nobody serves gets a Caddy; not while all of it ends, or one is on its way."""

@@ -98,6 +98,19 @@ class Kept:
             time.sleep(0.02)
             words = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
 
+    def wait_until_watched(self) -> None:
+        """Until the keeper asks its Caddy for the second time: silence counts once there was an answer."""
+        deadline = time.monotonic() + 60
+        while (self.folder / "log").read_text().count("received request") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def wait_for_end_of(self, pid: int) -> None:
+        deadline = time.monotonic() + 60
+        while pid in self.caddies():
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
     def close(self) -> None:
         if self.process:
             self.process.kill()
@@ -188,3 +201,38 @@ def test_a_killed_one_is_replaced_and_an_end_lets_others_wait(kept: Kept) -> Non
     assert late.recv(4096).startswith(b"HTTP/1.0 200")
     late.close()
     assert not (kept.folder / "run/leaving").exists()
+
+
+def test_one_that_hangs_gets_a_successor_and_is_killed(kept: Kept) -> None:
+    kept.environment["DEPLOYD_WEB_SILENT"] = "1"
+    kept.start()
+    assert kept.ask() == "from one"
+    (pid,) = kept.caddies()
+    kept.wait_until_watched()
+    os.kill(pid, signal.SIGSTOP)
+
+    assert kept.ask() == "from one"  # who waits where it does not accept is answered, too
+    kept.wait_for_end_of(pid)
+
+
+def test_one_that_was_only_slow_finishes_what_it_has(kept: Kept) -> None:
+    kept.environment["DEPLOYD_WEB_SILENT"] = "2"
+    kept.start()
+    assert kept.ask() == "from one"
+    (pid,) = kept.caddies()
+    kept.wait_until_watched()
+    with socket.create_connection(("127.0.0.1", kept.port), 30) as early:
+        early.sendall(b"GET / HTTP/1.1\r\n")
+        kept.wait_for_visitors()
+        os.kill(pid, signal.SIGSTOP)
+        kept.configure("two")
+        deadline = time.monotonic() + 30
+        while not (kept.folder / "run/g2/admin.sock").exists():
+            assert time.monotonic() < deadline, (kept.folder / "log").read_text()
+            time.sleep(0.02)
+        os.kill(pid, signal.SIGCONT)
+        early.sendall(b"Host: a\r\n\r\n")
+        answer = early.recv(4096)
+    assert answer.endswith(b"from one"), (answer, (kept.folder / "log").read_text())
+    kept.wait_for_end_of(pid)
+    assert kept.ask() == "from two"
