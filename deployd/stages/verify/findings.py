@@ -32,6 +32,7 @@ _OTHER_NODE = (
     " and build again with `deployd release --no-cache`"
 )
 _LIBRARY = re.compile(r"(?P<name>[\w.+-]+\.so[\w.]*): cannot open shared object file")
+_READ_ONLY = re.compile(r"EROFS: read-only file system, (?P<call>\w+) '(?P<path>[^'\n]+)'")
 _READS = {"open", "openSync", "readFile", "readFileSync", "readdir", "readdirSync", "opendir", "opendirSync"}
 # what is meant to stay behind, or is looked for by everybody and needed by nobody
 _EXPECTED = re.compile(
@@ -96,6 +97,7 @@ def judge(
     """
     found = [
         *_modules(seen, checkout),
+        *_written(seen),
         *_files(seen, checkout, written=tuple(f"{place}/" for place in written), built=built),
         *([] if foreign else _libraries(seen, checkout)),
     ]
@@ -163,7 +165,26 @@ def _globs(where: str, checkout: Checkout) -> tuple[str, ...]:
     return tuple(dict.fromkeys(glob for package in checkout.needs(where) for glob in checkout.globs(package)))
 
 
+def _written(seen: Seen) -> Iterator[Finding]:
+    for path, call in _refused(seen).items():
+        yield Finding(
+            kind="write", what=f"the server writes into its own folder ({call} {path}), which is read-only on hosts",
+            error=seen.ended,
+            fix="let it write below os.tmpdir() what may go with the release, and what must stay into a database or an "
+            "object store",
+        )  # fmt: skip
+
+
+def _refused(seen: Seen) -> dict[str, str]:
+    """The places in the release that the server tried to write, as far as its output says so, and by which call."""
+    named = (
+        (match["path"].removeprefix("./").rstrip("/"), match["call"]) for match in _READ_ONLY.finditer(seen.output)
+    )
+    return {inside: call for path, call in named if (inside := _inside(path) or path) and not inside.startswith("/")}
+
+
 def _files(seen: Seen, checkout: Checkout | None, *, written: tuple[str, ...], built: str | None) -> Iterator[Finding]:
+    refused = _refused(seen)
     for event in seen.events:
         if event.get("kind") != "file" or checkout is None:
             continue
@@ -172,7 +193,9 @@ def _files(seen: Seen, checkout: Checkout | None, *, written: tuple[str, ...], b
         away = f"{checkout.root}/"
         if path is None and given.startswith(away):
             path = given.removeprefix(away)
-        if path is None or f"{path}/".startswith(written) or _EXPECTED.search(path) or not checkout.has(path):
+        if path is None or any(f"/{path}".endswith(f"/{one}") for one in refused):
+            continue
+        if f"{path}/".startswith(written) or _EXPECTED.search(path) or not checkout.has(path):
             continue
         is_manifest = built is not None and path.startswith(f"{built}/") and path.endswith(".json")
         error = (event["call"] in _READS and not is_manifest) or seen.failed(event.get("url"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = Literal["module", "file", "native", "start", "answer"]
+Kind = Literal["module", "file", "write", "native", "start", "answer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,23 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(root=tmp_path)
 
 
+def test_a_folder_that_the_server_makes_for_itself_is_no_missing_file(tmp_path: Path) -> None:
+    checkout = Checkout(root=write(tmp_path, **{"uploads/.gitkeep": "", "api/logs/old.log": ""}))
+    said = (
+        "Error: EROFS: read-only file system, mkdir 'uploads/'\n"
+        f"Error: EROFS: read-only file system, open '{ROOT}/api/logs/a.log'\n"
+        "Error: EROFS: read-only file system, open '/etc/x'\n"
+    )
+    looked = (file("uploads", "statSync"), file("api/logs/a.log", "open"))
+    found = judged(*looked, checkout=checkout, output=said, ended=True)
+    assert [(one.kind, one.error, one.include) for one in found] == [("write", True, None)] * 2
+    assert "mkdir uploads" in found[0].what
+    refused = refusal(found)
+    assert refused is not None
+    assert "os.tmpdir()" in refused.fix
+    assert not any(one.error for one in judged(*looked, checkout=checkout, output=said, answers=(answer("/", 500),)))
+
+
 def test_a_read_of_a_file_that_only_the_checkout_has_is_an_error_with_its_include_line(checkout: Checkout) -> None:
     (found,) = judged(file("data/x.json", url="/api/data"), checkout=checkout, answers=(answer("/api/data", 500),))
 
