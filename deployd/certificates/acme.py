@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import ssl
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -65,7 +66,10 @@ def encode(value: bytes | int) -> str:
 
 
 class Authority:
-    """A session with an authority. Raises CertificateError `authority-unreachable` or `authority-refused`."""
+    """A session with an authority. Raises CertificateError `authority-unreachable` or `authority-refused`.
+
+    `rejected` are the names that the last refusal was about, where it said so.
+    """
 
     def __init__(
         self, directory: str, *, account: Account, root: str | None = None, cancel: threading.Event | None = None
@@ -74,6 +78,7 @@ class Authority:
 
         self.directory = directory
         self.account = account
+        self.rejected: frozenset[str] = frozenset()
         self._cancel = cancel
         self._context = ssl.create_default_context()
         if root:
@@ -155,6 +160,7 @@ class Authority:
             if not problem and answer.status_code < 400:  # noqa: PLR2004
                 return answer
             if not str(problem.get("type", "")).endswith(":badNonce") or last == _TRIES - 1:
+                self.rejected = _rejected(problem)
                 raise _refused(problem or {"detail": f"HTTP {answer.status_code}"}, self.directory)
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
@@ -205,6 +211,15 @@ def _problem_of(found: Mapping[str, Any]) -> Mapping[str, Any]:
     errors = [one["error"] for one in found.get("challenges", ()) if one.get("error")]
     problem: Mapping[str, Any] = found.get("error") or next(iter(errors), {})
     return problem
+
+
+def _rejected(problem: Mapping[str, Any]) -> frozenset[str]:
+    """The names that a refused order cannot have: those of its parts, or the one that it quotes when there is one."""
+    parts = [one for one in problem.get("subproblems") or () if isinstance(one, dict)]
+    named = {str((one.get("identifier") or {}).get("value")) for one in parts}
+    if not named and str(problem.get("type", "")).endswith(":rejectedIdentifier"):
+        named = set(re.findall(r'"([a-z0-9*._-]+)"', str(problem.get("detail"))))
+    return frozenset(named)
 
 
 def _refused(problem: Mapping[str, Any], directory: str) -> CertificateError:

@@ -148,7 +148,8 @@ def _failures(told: Mapping[Any, bool | HostError]) -> dict[str, HostError]:
 
 
 def _line(shown: Mapping[str, Any]) -> str:
-    problem = f"; not renewed: {shown['problem']}" if shown["problem"] else ""
+    said = "not renewed" if not shown["missing"] else f"without {', '.join(shown['missing'])}"
+    problem = f"; {said}: {shown['problem']}" if shown["problem"] else ""
     hosts = ", ".join(shown["hosts"])
     until = f"until {shown['ends']} on {hosts}" if shown["ends"] else f"none yet for {hosts}"
     return f"{shown['app']} {shown['environment']}: {', '.join(shown['names'])} {until}{problem}"

@@ -81,6 +81,7 @@ class Kept:
             "app": self.site.app,
             "environment": self.site.environment,
             **(self.certificate.to_json() if self.certificate else _nothing(self.site)),
+            "missing": list(sites.uncovered(self.site.names, self.certificate.names if self.certificate else ())),
             "hosts": list(self.site.hosts),
             "problem": self.problem,
         }
@@ -198,15 +199,17 @@ def ensure(
                 _keep(store, kept, who=who)
             return kept
         if kept and usable and kept.problem and patient and time.time() < kept.tried + _AGAIN:
-            what = f"no new certificate: {kept.problem}; the one there is stays"
+            what = f"no new certificate: {kept.problem}; {_meanwhile(kept, site)}"
             _warn(report, "certificate-waits", what, "it is tried again within the hour; now: `deployd domain renew`")
             return kept
         try:
-            obtained = _obtain(store, pool, site, who=who, cancel=cancel)
+            obtained = _obtain(store, pool, site, kept, force=force, who=who, cancel=cancel)
         except CertificateError as error:
-            _warn(report, error.code, f"no new certificate: {error.what}; {_meanwhile(kept, usable=usable)}", error.fix)
+            _warn(report, error.code, f"no new certificate: {error.what}; {_meanwhile(kept, site)}", error.fix)
             kept = replace(kept or Kept(site=site), problem=error.what, tried=time.time())
-            _keep(store, kept if kept.certificate else replace(kept, site=site), who=who)
+            if kept.certificate is None or kept.site.directory == site.directory:  # what the next look asks for
+                kept = replace(kept, site=replace(site, hosts=_together(kept.site.hosts, site.hosts)))
+            _keep(store, kept, who=who)
             return kept if usable else None
         everywhere = _together(kept.site.hosts if kept else (), site.hosts)
         fresh = Kept(
@@ -214,7 +217,11 @@ def ensure(
             chain=obtained.chain,
             key=obtained.key,
             certificate=reading.read_chain(obtained.chain),
+            problem="; ".join(error.what for error in obtained.refused.values()) or None,
+            tried=time.time() if obtained.refused else 0.0,
         )
+        for refusal in obtained.refused.values():
+            _warn(report, refusal.code, f"the certificate lacks {refusal.what}; {_meanwhile(fresh, site)}", refusal.fix)
         _keep(store, fresh, who=who)
         return fresh
 
@@ -284,10 +291,32 @@ def everything(store: Store) -> tuple[Kept, ...]:
     return tuple(one for one in found if one)
 
 
-def _obtain(store: Store, pool: Pool, site: Site, *, who: str, cancel: threading.Event | None) -> Obtained:
+def _obtain(
+    store: Store, pool: Pool, site: Site, kept: Kept | None, *, force: bool, who: str, cancel: threading.Event | None
+) -> Obtained:
     account = acme.Account(_account_key(store, site, who=who))
+
+    def worth(names: Sequence[str]) -> bool:
+        return bool(names) and (force or _is_better(names, kept, site))
+
     with acme.Authority(site.directory, account=account, root=site.root, cancel=cancel) as authority:
-        return obtain(site.names, authority=authority, answers=answering.Hosts(pool, site.hosts), email=site.email)
+        answers = answering.Hosts(pool, site.hosts)
+        return obtain(site.names, authority=authority, answers=answers, email=site.email, worth=worth)
+
+
+def _is_better(names: Sequence[str], kept: Kept | None, site: Site) -> bool:
+    """Whether a certificate for some of a site's names is better than the one that is there.
+
+    An authority gives few of the same kind, so one that is no better is not asked for at each look; and a name that is
+    refused today is good in the one that is there, until that is about to end.
+    """
+    if kept is None or kept.certificate is None or kept.site.directory != site.directory:
+        return True
+    if kept.certificate.is_soon(time.time()):
+        return True
+    has = set(site.names) - set(sites.uncovered(site.names, kept.certificate.names))
+    lost = has - set(names)
+    return not lost and (_is_due(kept) or len(has) < len(names))
 
 
 def _account_key(store: Store, site: Site, *, who: str) -> Secret:
@@ -324,20 +353,28 @@ def _is_due(kept: Kept) -> bool:
 
 
 def _is_usable(kept: Kept, site: Site) -> bool:
-    return kept.certificate is not None and _names_all(kept, site) and kept.certificate.left(time.time()) > 0
+    """Whether it is good now, and for all names that could be had when they were asked for last."""
+    if kept.certificate is None or kept.certificate.left(time.time()) <= 0:
+        return False
+    known = kept.problem is not None and set(site.names) <= set(kept.site.names)
+    return _names_all(kept, site) or (
+        known and len(sites.uncovered(site.names, kept.certificate.names)) < len(site.names)
+    )
 
 
 def _names_all(kept: Kept, site: Site) -> bool:
     return kept.certificate is not None and not sites.uncovered(site.names, kept.certificate.names)
 
 
-def _meanwhile(kept: Kept | None, *, usable: bool) -> str:
-    """What visitors get when no new certificate is to be had."""
-    if usable:
-        return "the one there is stays"
-    if kept and kept.certificate:
-        return "the one there is stays, though browsers distrust it: it expired, or lacks a name"
-    return "http is answered meanwhile, and https by the hosts' own authority, which browsers distrust"
+def _meanwhile(kept: Kept | None, site: Site) -> str:
+    """What visitors get until there is a certificate with all names."""
+    apart = "http is answered meanwhile, and https by the hosts' own authority, which browsers distrust"
+    if kept is None or kept.certificate is None:
+        return apart
+    if kept.certificate.left(time.time()) <= 0:
+        return "the one there is stays, though browsers distrust it: it expired"
+    lacking = sites.uncovered(site.names, kept.certificate.names)
+    return f"for {', '.join(lacking)} {apart}" if lacking else "the one there is stays"
 
 
 def _nothing(site: Site) -> dict[str, Any]:

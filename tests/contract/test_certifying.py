@@ -183,19 +183,41 @@ def test_a_life(authority: Authority, fleet: Fleet, paths: StatePaths, store: St
     assert fleet.chains() == {renewed.chain}
 
 
-def test_a_first_certificate_that_was_refused_is_tried_again(
+def test_a_name_that_is_refused_is_left_out_and_tried_again(
     authority: Authority, fleet: Fleet, paths: StatePaths, store: Store
 ) -> None:
-    """By the daemon's next look, and by `domain renew`, without another release."""
+    """By the daemon's next look, and by `domain renew`, without another release; the others are not asked for anew."""
     pool: Any = fleet
-    wanted = site(authority, "shop.test", "elsewhere.test")
-    assert certifying.ensure(paths, store, pool, wanted, who="me") is None
+    told: list[dict[str, Any]] = []
+
+    def ensure(wanted: Site, *, patient: bool = False) -> certifying.Kept | None:
+        return certifying.ensure(
+            paths, store, pool, wanted, who="me", patient=patient, report=lambda _event, **fields: told.append(fields)
+        )
+
+    nowhere = site(authority, "elsewhere.test")
+    assert ensure(nowhere) is None
     (kept,) = certifying.everything(store)
     assert (kept.certificate, kept.to_json()["ends"], kept.site.hosts) == (None, None, (WEB1, WEB2))
     assert "elsewhere.test" in str(kept.problem)
-    now, told = certifying.renew(paths, store, pool, kept, who="me")
+    now, given = certifying.renew(paths, store, pool, kept, who="me")
     assert now
-    assert ("elsewhere.test" in str(now.problem), told, fleet.chains()) == (True, {}, {""})
+    assert ("elsewhere.test" in str(now.problem), given, fleet.chains()) == (True, {}, {""})
+
+    both = site(authority, "elsewhere.test", "shop.test")
+    first = ensure(both)
+    assert first
+    assert first.certificate
+    assert (first.certificate.names, first.to_json()["missing"]) == (("shop.test",), ["elsewhere.test"])
+    assert (told[-1]["code"], "lacks elsewhere.test: the authority refused" in told[-1]["what"]) == (
+        "authority-refused",
+        True,
+    )
+    again = ensure(both, patient=True)
+    assert (again, told[-1]["code"]) == (first, "certificate-waits")
+    again = ensure(both)
+    assert again
+    assert (again.chain, "elsewhere.test" in str(again.problem)) == (first.chain, True)  # no second one of the same
 
     authority.lead("elsewhere.test", ["127.0.0.1"])
     Renewer().look(_daemon(paths, store, fleet))
@@ -204,6 +226,25 @@ def test_a_first_certificate_that_was_refused_is_tried_again(
     assert (kept.problem, fleet.chains()) == (None, {kept.chain})
     assert kept.certificate
     assert set(kept.certificate.names) == {"shop.test", "elsewhere.test"}
+
+
+def test_a_name_that_is_refused_is_not_given_up_before_the_others_need_it(
+    authority: Authority, fleet: Fleet, paths: StatePaths, store: Store
+) -> None:
+    pool: Any = fleet
+    both = site(authority, "shop.test", "www.shop.test")
+    first = certifying.ensure(paths, store, pool, both, who="me")
+    assert first
+    authority.tell("clear-a", host="www.shop.test")
+    until(lambda: first.certificate.is_due(time.time()))
+    stays = certifying.ensure(paths, store, pool, both, who="me")
+    assert stays
+    assert stays.chain == first.chain or first.certificate.is_soon(time.time())
+    until(lambda: first.certificate.is_soon(time.time()))
+    fresh = certifying.ensure(paths, store, pool, both, who="me")
+    assert fresh
+    assert fresh.certificate
+    assert fresh.certificate.names == ("shop.test",)
 
 
 def test_a_release_does_not_ask_again_and_again_who_refused_within_the_hour(

@@ -205,6 +205,38 @@ def test_a_certificate_that_is_brought(live: RealWeb, host: FakeHost) -> None:
     assert second[1] not in str(host.calls())
 
 
+def test_names_that_a_brought_certificate_lacks_are_answered_as_if_there_were_none(
+    live: RealWeb, host: FakeHost
+) -> None:
+    """The others are served with it; those have the host's own authority, and http, until one with them comes."""
+    names = {
+        "domains": ["late.test", "shop.test"],
+        "redirects": {"old.test": "shop.test", "www.shop.test": "late.test"},
+    }
+    host.ok("configure", *APP, doc={"instances": 1, **names, "tls": "files"})
+    pair = made_certificate("shop.test", "www.shop.test")
+    bring(host, pair, "shop.test", "www.shop.test")
+    assert host.ok("status", *APP)["certificate"]["missing"] == ["late.test", "old.test"]
+    live.start()
+    trusted = host.root / "first.pem"
+    trusted.write_text(pair[0])
+    for name in ("shop.test", "www.shop.test"):
+        live.shown(name, trusting=str(trusted))
+    live.wait_for("late.test")
+    live.wait_for("old.test")
+    assert live.ask_at("https://late.test/").headers["x-deployd-release"] == A
+    with pytest.raises(ssl.SSLCertVerificationError):
+        live.shown("late.test", trusting=str(trusted))
+    for url, status, target in (
+        ("http://shop.test/a", 308, "https://shop.test/a"),
+        ("http://late.test/a", 200, None),
+        ("http://old.test/a", 308, "https://shop.test/a"),
+        ("http://www.shop.test/a", 307, "http://late.test/a"),
+    ):
+        answer = live.ask_at(url)
+        assert (answer.status, answer.headers.get("location")) == (status, target), url
+
+
 def test_a_certificate_that_does_not_fit_changes_nothing(live: RealWeb, host: FakeHost) -> None:
     host.ok("configure", *APP, doc={"instances": 1, **NAMES, "tls": "files"})
     good, other = made_certificate("shop.test"), made_certificate("shop.test")

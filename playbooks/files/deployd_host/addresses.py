@@ -25,11 +25,12 @@ def probe_socket(place: Place) -> str:
     return f"{WEB_RUN}/{probe_name(place)}"
 
 
-def outer_blocks(place: Place, config: Json, certificate: str | None) -> str:
+def outer_blocks(place: Place, config: Json, certificate: str | None, lacking: Sequence[str] = ()) -> str:
     """The addresses that visitors use: what is served as the app, what leads elsewhere, and over what.
 
     With https, what comes over http is sent there by 308; only a load balancer's question is answered at once. As long
     as a name has no certificate of an authority yet, http is answered: a permanent redirect would lead into nothing.
+    `lacking` are names that the certificate which deployd brought is not good for: the host's own authority gives one.
     """
     app = _app(place)
     port, names, redirects = config["port"], config["domains"], config.get("redirects", {})
@@ -43,33 +44,45 @@ def outer_blocks(place: Place, config: Json, certificate: str | None) -> str:
             leads = f"{bind}\timport ending\n\theader -Server\n{leads_to(f'http://{target}{where}')}"
             blocks.append(site_block([f"http://{name}{where}"], leads))
         return "\n".join(blocks)
-    tls = tls_lines(place, config, certificate)
-    secure = f"\timport secure\n{tls}{hsts_line(config)}"
+    with_tls = {
+        one: f"\timport secure\n{tls_lines(place, config, one)}{hsts_line(config)}" for one in (certificate, None)
+    }
     plain = "\timport plain\n\timport ending\n\timport answers\n\theader -Server\n"
     inner = f"\t\timport {place.name}-visitors\n\t\timport {place.name}-app\n"
-    early = f"{_uncertified(config, certificate, names)}\t@early vars early yes\n\t@balancer path /.deployd/health\n"
+    early = f"{_uncertified(config, certificate, names, lacking)}\t@early vars early yes\n"
+    early += "\t@balancer path /.deployd/health\n"
     answered = f"\thandle @early {{\n{inner}\t}}\n\thandle @balancer {{\n{inner}\t}}\n"
     shown = f"\timport errors {place.releases}/{{vars.rel}}/.error-pages\n"
-    blocks = [
-        site_block([f"https://{name}" for name in names], f"{secure}{app}"),
+    blocks = []
+    for having in dict.fromkeys((certificate, None)):
+        some = [f"https://{name}" for name in names if having == (None if name in lacking else certificate)]
+        if some:
+            blocks.append(site_block(some, f"{with_tls[having]}{app}"))
+    blocks.append(
         site_block(
             [f"http://{name}" for name in names],
             f"{shown}{plain}\troute {{\n{early}{answered}{leads_to('https://{host}')}\t}}\n",
-        ),
-    ]
+        )
+    )
     for name, target in sorted(redirects.items()):
         leads = leads_to(f"https://{target}")
+        secure = with_tls[None if name in lacking else certificate]
         blocks.append(site_block([f"https://{name}"], f"{secure}\timport ending\n\theader -Server\n{leads}"))
-        first = f"{_uncertified(config, certificate, [target], always=True)}\t@early vars early yes\n"
+        first = f"{_uncertified(config, certificate, [target], lacking, always=True)}\t@early vars early yes\n"
         first += f"\tredir @early http://{target}{{uri}} 307\n"
         blocks.append(site_block([f"http://{name}"], f"{plain}\troute {{\n{first}{leads}\t}}\n"))
     return "\n".join(blocks)
 
 
-def _uncertified(config: Json, certificate: str | None, names: Sequence[str], *, always: bool = False) -> str:
+def _uncertified(
+    config: Json, certificate: str | None, names: Sequence[str], lacking: Sequence[str], *, always: bool = False
+) -> str:
     """What sets `vars.early` for a name that has no certificate of an authority yet (`always`: whatever is asked)."""
     if config["tls"] == "files":
-        return "" if certificate else "\tvars early yes\n"
+        without = [name for name in names if name in lacking]
+        if certificate is None or len(without) == len(names):
+            return "\tvars early yes\n"
+        return f"\t@lacks host {' '.join(without)}\n\tvars @lacks early yes\n" if without else ""
     if config["tls"] != "acme":
         return ""
     lines = []
@@ -145,6 +158,13 @@ def certificate_of(place: Place) -> str | None:
     kept = place.state().get("certificate")
     name = kept["name"] if kept else ""
     return name if name and os.path.exists(f"{certificate_folder(place)}/{name}.key") else None
+
+
+def lacking_of(place: Place, names: Sequence[str]) -> list[str]:
+    """The names that the certificate which deployd brought is not good for; none while there is no certificate."""
+    kept = place.state().get("certificate")
+    good = {str(one).lower() for one in kept["names"]} if kept else set(names)
+    return [name for name in names if not {name, "*." + name.partition(".")[2]} & good]
 
 
 def names_of(config: Json) -> list[str]:

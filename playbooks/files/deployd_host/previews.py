@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployd_host.addresses import certificate_of, hsts_line, leads_to, site_block, tls_lines
+from deployd_host.addresses import certificate_of, hsts_line, lacking_of, leads_to, site_block, tls_lines
 from deployd_host.paths import BASE
 
 TYPE_CHECKING = False
@@ -49,7 +49,8 @@ def _preview_blocks(domain: str, port: int, found: Sequence[tuple[Place, Json]])
         return site_block([f"http://{address}{where}"], f"{bind}{inner}")
     place, config = next((place, config) for place, config in found if config.get("tls"))
     plain = "\timport plain\n\timport ending\n\timport answers\n\theader -Server\n"
-    tls = _preview_tls(tls_lines(place, config, certificate_of(place)))
+    lacking = config["tls"] == "files" and lacking_of(place, [address])
+    tls = _preview_tls(tls_lines(place, config, None if lacking else certificate_of(place)))
     return "\n".join(
         [
             site_block([f"https://{address}"], f"\timport secure\n{tls}{hsts_line(config)}{inner}"),

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 HASHED_PATHS = ("/_next/static/*", "/_nuxt/*", "/_astro/*", "/_app/immutable/*")
 
 
-def site_file(place: Place, config: Json, certificate: str | None = None, previews: Sequence[str] = ()) -> str:
+def site_file(
+    place: Place,
+    config: Json,
+    certificate: str | None = None,
+    previews: Sequence[str] = (),
+    lacking: Sequence[str] = (),
+) -> str:
     """One app's site, and the same for probes of any of its releases, on a socket that only root can dial.
 
     `rel` is read once for each request, so what is answered, and the header, are of one release even during a flip.
@@ -29,7 +35,8 @@ def site_file(place: Place, config: Json, certificate: str | None = None, previe
     `static/site` makes it a site without a process, `ask-first` an app that sets headers on its own assets.
     A path ending in "/" is never a file; without that rule the file matcher would find the folder. Each root is the
     one folder that may be seen: a root above it, with the rest in `try_files`, would let `..%2f` into the rest.
-    `certificate` names the files of the one that deployd brought; `previews` are the domains of previews' addresses.
+    `certificate` names the files of the one that deployd brought, and `lacking` the names that it is not good for;
+    `previews` are the domains of previews' addresses.
     """
     return f"""\
 # Made by deployd-host configure; it makes it again: {place.app} {place.environment}
@@ -314,7 +321,7 @@ def site_file(place: Place, config: Json, certificate: str | None = None, previe
 {fastest_snippet(place)}
 {visitors_snippets(place, config, () if config["domains"] else previews)}
 {request_log(place)}
-{outer_blocks(place, config, certificate) if has_site(place, config) else ""}
+{outer_blocks(place, config, certificate, lacking) if has_site(place, config) else ""}
 http:// {{
 	bind unix/{WEB_OWN}/{probe_name(place)}|0600 {{
 		protocols h1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from deployd_host.addresses import names_of
+from deployd_host.addresses import lacking_of, names_of
 from deployd_host.doors import canary_of, maintenance_of
 from deployd_host.drains import drains_of
 from deployd_host.files import disk_free, read_json
@@ -39,18 +39,19 @@ def verb_status(call: Call) -> Json:
         "maintenance": maintenance_of(place),
         "canary": canary_of(place),
         "drained": drains_of(place),
-        "certificate": _certificate(state),
+        "certificate": _certificate(place, state),
         "disk_free": disk_free()[0],
     }
 
 
-def _certificate(state: Json) -> Json | None:
+def _certificate(place: Place, state: Json) -> Json | None:
     """What an authority, or deployd, gave for the app's names; None without https, or by the host's own authority."""
     from deployd_host.obtained import state_of
 
     config = state["config"] or {}
     if config.get("tls") == "files":
-        return state.get("certificate") or {"since": None, "until": None, "missing": names_of(config)}
+        kept = state.get("certificate") or {"since": None, "until": None}
+        return {**kept, "missing": lacking_of(place, names_of(config)) if "name" in kept else names_of(config)}
     return state_of(config, names_of(config)) if config.get("tls") == "acme" else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from deployd_host.addresses import certificate_of, has_site
+from deployd_host.addresses import certificate_of, has_site, lacking_of, names_of
 from deployd_host.files import make_folder, names_in, read_bytes, remove_tree, write_file
 from deployd_host.paths import BASE, CADDY, WEB_CONFIG
 from deployd_host.places import places
@@ -50,7 +50,8 @@ def wanted_sites(place: Place | None, config: Json | None) -> dict[str, str]:
         )
     for name, (other, one) in configs.items():
         if one:
-            sites[name + ".caddy"] = site_file(other, one, certificate_of(other), previews)
+            lacking = lacking_of(other, names_of(one)) if one.get("tls") == "files" else []
+            sites[name + ".caddy"] = site_file(other, one, certificate_of(other), previews, lacking)
     has_all = any(one["port"] == 80 and not one["domains"] and has_site(other, one) for other, one in present.values())
     sites["default.caddy"] = WEB_DEFAULT + ("" if has_all else WEB_DEFAULT_PLAIN) + WEB_ASK
     return sites
