@@ -6,6 +6,7 @@ limit or a cancel ends the whole process group. A child dies with the thread tha
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import shlex
@@ -100,6 +101,12 @@ def spawn(
             pass_fds=tuple(pass_fds),
         )
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.E2BIG:
+            raise CommandError(
+                f"{argv[0]} could not be started: its variables are larger than a program may be given",
+                code="environment-too-large",
+                fix="see `deployd env list`: 100 kB for one value, 2 MB for all; keep what is larger in a file",
+            ) from error
         missing = error.filename if isinstance(error, FileNotFoundError) else None  # it may be what ties it to us
         name = argv[0] if missing in (None, str(cwd)) else missing
         raise CommandError(

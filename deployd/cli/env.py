@@ -26,6 +26,7 @@ variables = Noun(
 
 _PUBLIC = "NEXT_PUBLIC_"
 _RESERVED = frozenset({"NODE_ENV", "PORT", "HOSTNAME", "HOME", "LISTEN_FDS", "LISTEN_PID", "KEEP_ALIVE_TIMEOUT"})
+_LARGEST = 100_000  # bytes; Linux takes 128 KiB with the name, a daemon as much as this
 # deployd's own keys to the bucket of `assets`; neither builds nor servers get them
 _OWN = frozenset({"DEPLOYD_ASSETS_ACCESS_KEY_ID", "DEPLOYD_ASSETS_SECRET_ACCESS_KEY"})
 _BUILD = Annotated[bool, typer.Option("--build", help=f"For the build, not the server. {_PUBLIC}* are always so.")]
@@ -166,6 +167,12 @@ def _keep(cli: Cli, values: Mapping[str, str], *, build: bool, both: bool) -> No
                 f"the value of {key} is not UTF-8 text, or holds a zero byte",
                 code="value-invalid",
                 fix="encode it, for example in base64",
+            )
+        if len(value.encode()) > _LARGEST:
+            raise UsageError(
+                f"the value of {key} has {len(value.encode()):,} bytes, more than one variable can hold",
+                code="value-too-long",
+                fix=f"keep it below {_LARGEST:,} bytes, or ship it as a file of the app",
             )
     for key, value in values.items():
         only = not both and (build or key.startswith(_PUBLIC))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 def release(
     cli: Cli,
     ref: Annotated[
-        str | None, typer.Argument(metavar="[REF]", help="A commit, branch or tag. [default: what is checked out]")
+        str | None,
+        typer.Argument(metavar="[REF]", help="A commit, branch or tag; a branch wins. [default: what is checked out]"),
     ] = None,
     *,
     dirty: Annotated[
@@ -94,7 +96,7 @@ def release(
     )
     if plan:
         _name_uncommitted(cli, wish.source)
-        _draw_plan(cli, cli.client.plan(wish))
+        _draw_plan(cli, cli.client.plan(wish), asked=shlex.join([ref] if ref else ["--dirty"] if dirty else []))
         return 0
     _other_branch(cli, wish.source, ref)
     if detach:
@@ -148,6 +150,12 @@ def _wish(
     if prebuilt is not None and not prebuilt.is_dir():
         raise UsageError(
             f"{prebuilt} is not a folder", code="app-dir-missing", fix="name the app's folder, with what its build left"
+        )
+    if ref is not None and (not ref.strip() or ref.startswith("-")):
+        raise UsageError(
+            f"{ref!r} is not a ref",
+            code="ref-invalid",
+            fix="name a branch, a tag or a commit; without any, what is checked out is taken",
         )
     if dirty and ref is not None:
         raise UsageError(
@@ -237,7 +245,7 @@ def _other_branch(cli: Cli, source: SourceRequest | None, ref: str | None) -> No
         cli.out.warn(f"this is branch {found}; {cli.environment} is for {wanted}")
 
 
-def _draw_plan(cli: Cli, plan: Plan) -> None:
+def _draw_plan(cli: Cli, plan: Plan, *, asked: str) -> None:
     if cli.options.json:
         cli.out.document(plan.to_json())
         return
@@ -253,4 +261,4 @@ def _draw_plan(cli: Cli, plan: Plan) -> None:
     cli.out.table(("WHERE", "STAGE", "WHAT", "WHY"), rows)
     cli.out.line()
     cli.out.line("nothing was changed")
-    cli.out.next("deployd release")
+    cli.out.next(f"deployd release {asked}".rstrip())

@@ -21,6 +21,8 @@ _LOOK = (
     "uname -m; id -u; command -v python3 || echo none; "
     "if [ $(id -u) = 0 ] || sudo -n true 2>/dev/null; then echo root; fi"
 )
+# What paramiko says, as a plain SSHException, when there is no agent and no key in ~/.ssh.
+_NOTHING_TO_OFFER = "No authentication methods available"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,8 @@ def look(host: Host, *, connect_timeout: float = 10.0) -> Bare:
         forward_agent=False,
         connect_timeout=max(1, round(connect_timeout)),
         connect_kwargs={
-            "key_filename": host.identity,
+            # fabric goes through the names: None would end it
+            **({"key_filename": host.identity} if host.identity else {}),
             "look_for_keys": host.identity is None,
             "banner_timeout": connect_timeout,
             "auth_timeout": connect_timeout,
@@ -65,6 +68,8 @@ def look(host: Host, *, connect_timeout: float = 10.0) -> Bare:
     except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
         raise _refused(host) from error
     except (OSError, EOFError, paramiko.SSHException) as error:
+        if str(error) == _NOTHING_TO_OFFER:
+            raise _refused(host) from error
         raise causes.unreachable(host, error, seconds=time.monotonic() - started) from error
     finally:
         connection.close()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # One type is pinned, the best that the host has: with several, SSH libraries check only the first.
 _PREFERRED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512")
 
+_NO_ALIAS = "; `~/.ssh/config` is not read (aliases, ProxyJump): `ssh -G NAME` prints what an alias stands for"
+
 
 def fingerprint(host_key: str) -> str:
     """`SHA256:...` of a host key, as OpenSSH shows it. Raises UsageError when it is no key."""
@@ -82,7 +84,8 @@ def scan(address: str, port: int = 22, *, timeout: float = 10.0) -> tuple[str, s
             f"(tried for {time.monotonic() - started:.1f} s)",
             host=address,
             live="nothing of deployd's: the host is not known yet",
-            fix="see that the address and port are right, and that sshd runs there and can be reached from here",
+            fix="see that the address and port are right, and that sshd runs there and can be reached from here"
+            f"{_NO_ALIAS if isinstance(error, socket.gaierror) else ''}",
             retryable=True,
         ) from error
     finally:

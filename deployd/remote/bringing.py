@@ -46,8 +46,10 @@ def _source(link: Connection, source: SourceRequest, *, app: str) -> SourceReque
 
 
 def commit_of(repository: str, ref: str) -> str:
-    """The commit that a person means; raises UsageError."""
-    found = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    """The commit that a person means, a branch before a tag of the same name; raises UsageError."""
+    words = ("rev-parse", "--verify", "--quiet", "--end-of-options")
+    branch = _git(repository, *words, f"refs/heads/{ref}^{{commit}}") if ref != "HEAD" else ""
+    found = branch or _git(repository, *words, f"{ref}^{{commit}}")
     if not found:
         raise UsageError(f"{repository} has no commit {ref!r}", code="ref-unknown", fix="see `git branch -a`")
     return found

@@ -70,7 +70,7 @@ def look(rollout: Rollout) -> Json:
     lacking = [name for name, status in states.items() if status.release(wish.release) is None]
     if lacking:
         raise NotFoundError(
-            f"{', '.join(lacking)} does not have release {wish.release} any more",
+            f"{', '.join(lacking)} {'does' if len(lacking) == 1 else 'do'} not have release {wish.release} any more",
             code="release-not-on-host",
             host=lacking[0],
             live=describe(current),

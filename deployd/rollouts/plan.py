@@ -69,7 +69,7 @@ def _making(facts: PlanFacts, wish: ReleaseWish) -> list[Action]:
         return [*actions, _on(None, "package", what, "--prebuilt: nothing is installed and nothing is built")]
     if wish.source is None:
         return [*actions, _on(None, "package", f"take in {wish.artifact_file}", "--artifact: nothing is built")]
-    commit = (facts.commit or "no commit")[:7] + (" and uncommitted work" if facts.dirty else "")
+    commit = (facts.commit[:7] if facts.commit else "no commit") + (" and uncommitted work" if facts.dirty else "")
     actions.append(_on(None, "source", f"check out {commit}: {facts.subject or ''}".rstrip(": "), f"{facts.ref}"))
     if facts.built_by:
         actions.append(

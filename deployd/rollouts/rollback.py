@@ -132,7 +132,7 @@ def _require_everywhere(target: ReleaseId, states: Mapping[HostName, AppStatus],
         if one.was_live and all(status.release(one.id) for status in states.values())
     ]
     raise NotFoundError(
-        f"{', '.join(lacking)} does not have release {target}",
+        f"{', '.join(lacking)} {'does' if len(lacking) == 1 else 'do'} not have release {target}",
         code="release-not-on-host",
         host=lacking[0],
         live=live,

@@ -114,6 +114,15 @@ def test_a_branch_name_with_quotes_and_shell_words_is_only_a_name(
     assert not list(tmp_path.rglob("pwned"))
 
 
+def test_a_branch_wins_over_a_tag_of_its_name_wherever_it_is(repository: Repository, checkout: Any) -> None:
+    repository.git("tag", "next", "HEAD~1")
+    repository.git("branch", "next")
+    for place in (repository, repository.path.as_uri()):
+        tree = checkout(place, "next")
+        assert (page(tree), tree.branch) == ("two\n", "next")
+        assert page(checkout(place, "refs/tags/next")) == "one\n"
+
+
 @pytest.mark.parametrize("ref", ["a branch", "no$(such)", "nothing"])
 def test_a_ref_that_is_not_there_is_named(repository: Repository, checkout: Any, ref: str) -> None:
     for place in (repository, repository.path.as_uri()):

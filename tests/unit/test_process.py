@@ -33,6 +33,13 @@ def test_a_missing_program_is_named() -> None:
     assert caught.value.code == "command-missing"
 
 
+def test_variables_that_are_too_large_are_no_missing_program() -> None:
+    with pytest.raises(CommandError) as caught:
+        process.run(["true"], env={"HUGE": "x" * 140_000})
+
+    assert caught.value.code == "environment-too-large"
+
+
 def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN_OF_MINE", "x")
 

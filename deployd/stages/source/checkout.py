@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +68,7 @@ def _local(
         if above != Path():  # a folder in a repository means the app in that folder
             request = replace(request, subdir=f"{above}/{request.subdir}".rstrip("/"))
     changed = working.uncommitted(str(top)) if top else ()
-    commit = mirror.commit_of("HEAD" if request.dirty else git.checked_ref(request.ref), cwd=top) if top else None
+    commit = mirror.wanted("HEAD" if request.dirty else git.checked_ref(request.ref), cwd=top) if top else None
     if request.dirty and (changed or commit is None):
         return _dirty(request, top=top or Path(request.repository), commit=commit, into=into)
     if commit is None or top is None:
@@ -109,11 +110,21 @@ def _commit(
         subject=subject,
         author=author,
         dirty=False,
+        built_hash=_built_hash(found, commit),
     )
 
 
+def _built_hash(found: mirror.Mirror, commit: str) -> str:
+    listing = git.run("ls-tree", "-r", "-z", "--full-tree", commit, git_dir=found.git_dir).stdout
+    digest = hashlib.sha256()
+    for line in listing.split(b"\0"):
+        if not working.is_own(line.rpartition(b"\t")[2]):
+            digest.update(line + b"\0")
+    return digest.hexdigest()
+
+
 def _dirty(request: SourceRequest, *, top: Path, commit: str | None, into: Path) -> SourceTree:
-    tree_hash = working.copy(top, into=into)
+    tree_hash, built_hash = working.copy(top, into=into)
     large.fill(into, repository=str(top))
     branch = _branch_here(top, "HEAD") if commit else None
     if commit:
@@ -130,6 +141,7 @@ def _dirty(request: SourceRequest, *, top: Path, commit: str | None, into: Path)
         subject=subject,
         author=author,
         dirty=True,
+        built_hash=built_hash,
     )
 
 

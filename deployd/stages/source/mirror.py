@@ -142,3 +142,8 @@ def commit_of(ref: str, *, git_dir: Path | None = None, cwd: Path | None = None)
         check=False,
     )
     return done.text.strip() if done.returncode == 0 and done.text.strip() else None
+
+
+def wanted(ref: str, *, cwd: Path) -> str | None:
+    """The full commit id that a person means by `ref` in a working tree: a branch wins over a tag, as in a mirror."""
+    return (commit_of(f"refs/heads/{ref}", cwd=cwd) if ref != "HEAD" else None) or commit_of(ref, cwd=cwd)

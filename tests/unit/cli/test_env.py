@@ -50,6 +50,14 @@ def test_public_variables_are_the_builds(deployd, app, client):
     assert value(client, "TOKEN")[1] is True
 
 
+def test_a_value_that_no_program_could_be_given_is_refused_at_once(deployd, app, client):
+    done = deployd("env", "set", "KEY=-", stdin="ü" * 70_000)
+
+    assert (done.exit, client.kept) == (2, {})
+    assert "value-too-long" in done.err
+    assert deployd("env", "set", "KEY=-", stdin="x" * 100_000).exit == 0
+
+
 @pytest.mark.parametrize("name", ["1A", "A-B", "", "A B", "NODE_ENV", "PORT", "DEPLOYD_RELEASE"])
 def test_names_that_are_refused(deployd, app, client, name):
     assert deployd("env", "set", f"{name}=x", "--plain").exit == 2

@@ -130,6 +130,14 @@ def test_another_branch_is_asked_about_on_a_terminal_only(deployd, app, client):
     assert deployd("release", "draft", terminal=True).exit == 0
 
 
+@pytest.mark.parametrize("ref", ["", " ", "-", "--upload-pack=x"])
+def test_a_ref_that_is_none_is_wrong_usage_and_not_what_is_checked_out(deployd, app, client, ref):
+    done = deployd("release", "--", ref)
+
+    assert (done.exit, client.wishes) == (2, [])
+    assert "ref-invalid" in done.err
+
+
 def test_a_plan_changes_nothing(deployd, app, client):
     done = deployd("release", "--plan")
 
@@ -139,6 +147,7 @@ def test_a_plan_changes_nothing(deployd, app, client):
     assert lines[1][:3] == ["this", "machine", "build"]
     assert lines[2] == ["web1", "flip", "to", R2, "it", "is", "prepared"]
     assert "nothing was changed" in done.out
+    assert "deployd release draft/1" in deployd("release", "draft/1", "--plan").err
     assert [action["host"] for action in json.loads(deployd("release", "--plan", "--json").out)["actions"]] == [
         None,
         "web1",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+import threading
 import zipfile
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from deployd import paths, process
 from deployd.domain.host import Host
 from deployd.domain.ids import HostName
-from deployd.errors import CommandError, ConfigError, HostError
+from deployd.errors import CommandError, ConfigError, HostError, UnreachableError
 from deployd.hosts import admin, bootstrap, webserver
 from deployd.hosts.admin import Bare
 from deployd.hosts.webserver import WebServer
@@ -168,3 +171,34 @@ def test_an_operator_may_name_another(pinned: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setenv(webserver.OVERRIDE, str(tmp_path / "none"))
     with pytest.raises(ConfigError, match="no file"):
         webserver.fetch(here, cache=pinned)
+
+
+class _RefusesAll(paramiko.ServerInterface):
+    """A server that lets nobody in."""
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+
+def test_without_a_key_file_the_persons_own_keys_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    key = paramiko.RSAKey.generate(2048)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            transport = paramiko.Transport(listening.accept()[0])
+            transport.add_server_key(key)
+            transport.start_server(server=_RefusesAll())
+            transport.join(10)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        port = listening.getsockname()[1]
+        host = Host(name=WEB1, address="127.0.0.1", port=port, host_key=f"{key.get_name()} {key.get_base64()}")
+        with pytest.raises(UnreachableError) as caught:
+            admin.look(host)
+        thread.join(10)
+
+    assert (caught.value.code, caught.value.live) == ("admin-auth-failed", "unchanged")
+    assert "--identity" in caught.value.fix

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deployd.domain.host import Host
 from deployd.domain.ids import HostName
-from deployd.errors import UsageError
+from deployd.errors import UnreachableError, UsageError
 from deployd.hosts import keys
 from deployd.paths import StatePaths
 
@@ -67,3 +67,9 @@ def test_our_own_key_is_made_once(tmp_path: Path) -> None:
     assert keys.ensure_ssh_key(paths) == line
     assert paths.ssh_key.read_bytes() == private
     assert paths.ssh_key.with_suffix(".pub").read_text() == f"{line}\n"
+
+
+def test_a_name_that_nothing_knows_is_perhaps_an_alias_of_ssh() -> None:
+    with pytest.raises(UnreachableError) as caught:
+        keys.scan("web1.invalid")
+    assert "~/.ssh/config" in caught.value.fix
