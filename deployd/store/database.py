@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from deployd.errors import DatabaseError, DeploydError
-from deployd.store import tables
+from deployd.store import reserve, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,7 @@ class Database:
         With `later` a power cut may undo it too, until the next write without: for what is only told, and told often.
         """
         engine = self._open()
+        reserve.give_up(self.file)
         with (
             self._told(),
             self._writing,
@@ -92,6 +93,7 @@ class Database:
         with self._lock:
             if self._engine is None:
                 _make_ready(self.file)
+                reserve.keep(self.file)
                 self._engine = connect(self.file)
             return self._engine
 
@@ -154,10 +156,16 @@ def _explained(file: Path, error: BaseException) -> DatabaseError:
             code="store-locked",
             fix=f"see which one (`fuser {file}`), and run the command again",
         )
+    if "disk is full" in str(error) or reserve.is_full(file):
+        return DatabaseError(
+            f"the disk with {file} is full, so nothing could be kept",
+            code="store-full",
+            fix="make room there (`df -h`, `df -i`; `deployd cache clear`), then run the command again",
+        )
     return DatabaseError(
         f"{file} cannot be used: {error}",
         code="store-damaged",
-        fix="see whether the disk is full or the file belongs to another user; else put a backup in its place",
+        fix="see whether the file belongs to another user; else put a backup in its place",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from contextlib import closing
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from deployd.errors import DatabaseError, DeploydError
 from deployd.paths import StatePaths
-from deployd.store import Store, migrate, tables
+from deployd.store import Store, migrate, reserve, tables
 from deployd.store.database import connect, revision
 from deployd.store.events import StoredEvent
 from deployd.store.moments import now
@@ -136,6 +137,32 @@ def test_a_file_that_another_process_holds_is_told(store, monkeypatch):
     assert caught.value.code == "store-locked"
 
 
+def test_a_full_disk_is_told_as_such(store):
+    store.hosts.all()
+
+    @sa.event.listens_for(store.database.engine, "begin")
+    def _no_page_more(connection):
+        connection.exec_driver_sql("PRAGMA max_page_count=1")  # as few as there are: SQLite refuses as on a full disk
+
+    with pytest.raises(DatabaseError) as caught:
+        store.pins.put("shop", "production", release=None, who="ada" * 100_000)
+    assert caught.value.code == "store-full"
+    assert "is full" in caught.value.what
+
+
+def test_a_disk_without_room_for_another_file_is_full_too(store, monkeypatch):
+    """SQLite says "unable to open database file" and "disk I/O error" then."""
+    store.hosts.all()
+    store.close()
+    with store.database.file.open("r+b") as file:
+        file.truncate(100)
+    full = os.statvfs_result((4096, 4096, 1000, 10, 0, 1000, 500, 500, 0, 255))
+    monkeypatch.setattr("deployd.store.reserve.os.statvfs", lambda _: full)
+    with pytest.raises(DatabaseError) as caught:
+        store.hosts.all()
+    assert caught.value.code == "store-full"
+
+
 def test_a_rolled_back_write_leaves_nothing_not_even_a_table(store):
     """Pysqlite by itself commits DDL before the transaction ends."""
 
@@ -166,3 +193,28 @@ def test_migrating_keeps_the_child_rows(store):
     engine.dispose()
 
     assert len(store.events.of(rollout)) == 1
+
+
+def test_a_full_disk_has_room_left_to_go_back(store, monkeypatch):
+    """The reserve is there from the first use on, is given up for a write when nothing else is free, and made again."""
+    store.hosts.all()
+    kept = store.database.file.with_name(".reserve")
+    assert kept.stat().st_size == reserve.SIZE
+    free = {"bytes": 1 << 20}
+    monkeypatch.setattr("deployd.store.reserve._free", lambda _: free["bytes"])
+
+    store.pins.put("shop", "production", release=None, who="ada")
+    assert kept.exists()
+    free["bytes"] = 4096
+    store.hosts.all()
+    assert kept.exists()  # who only reads needs none
+    store.pins.put("shop", "production", release=None, who="ada")
+    assert not kept.exists()
+
+    store.close()
+    store.hosts.all()
+    assert not kept.exists()
+    store.close()
+    free["bytes"] = 1 << 30
+    store.hosts.all()
+    assert kept.exists()

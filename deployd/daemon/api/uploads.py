@@ -23,7 +23,7 @@ from deployd.daemon.api import bounds
 from deployd.daemon.api.auth import Caller, daemon_of, require
 from deployd.daemon.api.shapes import App
 from deployd.daemon.wiring import Daemon
-from deployd.errors import NotAllowedError, UsageError
+from deployd.errors import DeploydError, NotAllowedError, UsageError
 from deployd.stages import source
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ TheDaemon = Annotated[Daemon, Depends(daemon_of)]
 LARGEST = 4 << 30
 _ONE = threading.Lock()  # git's own locks fail at once
 _KEPT = 86_400.0  # seconds
-_ROOM = 1 << 30  # bytes that an upload leaves free
+_ROOM, _SHARE = 1 << 30, 0.03  # bytes that an upload leaves free, or this share of a small disk
 bounds.ENDLESS.append(re.compile(r"/v1/uploads"))
 
 
@@ -80,11 +80,19 @@ async def _take(request: Request, file: Path) -> None:
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         async for piece in request.stream():
             seen += len(piece)
-            if seen > LARGEST or shutil.disk_usage(file.parent).free < _ROOM:
+            if seen > LARGEST:
                 raise UsageError(
-                    "the upload is too large for this machine",
+                    f"the upload is larger than {LARGEST >> 30} GiB",
                     code="upload-too-large",
-                    fix="make room in the state folder, or have the daemon fetch the commit: deployd app add",
+                    fix="have the daemon fetch the commit: deployd app add",
+                )
+            disk = shutil.disk_usage(file.parent)
+            if disk.free < min(_ROOM, int(disk.total * _SHARE)):
+                raise DeploydError(
+                    f"the disk of the daemon's state folder has {disk.free >> 20} MiB left: nothing more is taken",
+                    code="upload-no-room",
+                    live="unchanged",
+                    fix="make room there (`deployd cache clear`), then run the command again",
                 )
             await run_in_threadpool(out.write, piece)
 
