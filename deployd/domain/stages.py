@@ -27,7 +27,10 @@ class SourceRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTree:
-    """A clean checkout. `root` is the repository's top, `app_dir` the app's folder; `tree_hash` names the content."""
+    """A clean checkout. `root` is the repository's top, `app_dir` the app's folder; `tree_hash` names the content.
+
+    `built_hash` names it without any deployd.toml, whose keys count one by one for a build; "" where that is not known.
+    """
 
     root: str
     app_dir: str
@@ -38,6 +41,7 @@ class SourceTree:
     subject: str | None
     author: str | None
     dirty: bool
+    built_hash: str = ""
 
 
 PackageManager = Literal["npm", "pnpm", "yarn", "bun"]

@@ -165,6 +165,23 @@ def test_a_dirty_tree_is_named_by_its_content(repository: Repository, checkout: 
     assert clean.tree_hash == repository.git("rev-parse", "HEAD^{tree}")
 
 
+@pytest.mark.parametrize("dirty", [False, True])
+def test_a_deployd_toml_is_no_part_of_what_is_built(repository: Repository, checkout: Any, *, dirty: bool) -> None:
+    """Its keys count for a build one by one: another page for health checks builds nothing again."""
+    hashes = []
+    for name, text in (("page", "three\n"), ("deployd.toml", "a"), ("web/deployd.toml", "b"), ("page", "four\n")):
+        (repository.path / name).parent.mkdir(exist_ok=True)
+        repository.write(name, text)
+        if not dirty:
+            repository.git("add", "-A")
+            repository.git("commit", "--quiet", "-m", name)
+        tree = checkout(repository, dirty=dirty)
+        assert tree.dirty is dirty
+        hashes.append(tree.built_hash)
+
+    assert hashes[0] == hashes[1] == hashes[2] != hashes[3]
+
+
 def test_dirty_works_without_a_commit_and_without_git(checkout: Any, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     (plain / "node_modules" / "x").mkdir(parents=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployd.domain.ids import BuildId
+from deployd.domain.options import Package, Trace
 from deployd.domain.stages import BuildPlan, SourceTree
 from deployd.errors import BuildError
 from deployd.stages.build import (
@@ -53,7 +54,15 @@ def plan_for(
         cpu=cpu,
         before=options.waves.before,
         asset_prefix=options.assets.url,
+        taken=_taken(options),
     )
+
+
+def _taken(options: Options) -> tuple[object, ...]:
+    """What decides on an artifact after its build: where nothing is said, nothing."""
+    trace, nothing = options.trace, Trace()
+    said = (trace.include, trace.exclude, trace.error_pages, options.package.source_maps)
+    return said if said != (nothing.include, nothing.exclude, nothing.error_pages, Package().source_maps) else ()
 
 
 def plan(
@@ -67,9 +76,10 @@ def plan(
     cpu: str = "",
     before: str | None = None,
     asset_prefix: str | None = None,
+    taken: tuple[object, ...] = (),
 ) -> BuildPlan:
     """Plan a build; `variables` are the build-time ones, in clear, `trace_root` is trace.root, `cpu` is the hosts',
-    `before` rollout.before and `asset_prefix` assets.url.
+    `before` rollout.before and `asset_prefix` assets.url; `taken` is whatever else decides on the artifact.
 
     Raises BuildError.
     """
@@ -84,6 +94,7 @@ def plan(
             cpu=cpu,
             before=before or "",
             asset_prefix=asset_prefix or "",
+            taken=taken,
         )
     except BuildError as error:  # the checkout's place on this machine says nothing to anybody
         inside = error.what.replace(f"{source.root}/", "").replace(source.root, "the repository's top folder")
@@ -101,6 +112,7 @@ def _plan(
     cpu: str,
     before: str,
     asset_prefix: str,
+    taken: tuple[object, ...],
 ) -> BuildPlan:
     app_dir, root = Path(source.app_dir), Path(source.root)
     found = framework.detect(app_dir, said=options.framework)
@@ -131,6 +143,7 @@ def _plan(
     }
     inputs |= {"cpu": other} if other else {}
     inputs |= {"before": before} if before else {}
+    inputs |= {"taken": taken} if taken else {}
     asset_prefix = asset_prefix if found.framework == "nextjs" else ""  # the others' are built in, or nowhere
     inputs |= {"asset_prefix": asset_prefix} if asset_prefix else {}
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 
 
 def of(source: SourceTree, workspace: Workspace | None) -> str:
-    """The tree's own hash, unless other apps lie in it: then a hash of names, kinds and contents of the rest."""
+    """The tree's own hash, unless other apps lie in it: then a hash of names, kinds and contents of the rest.
+
+    No deployd.toml counts: what of it a build depends on does so by itself.
+    """
     if workspace is None or not workspace.others:
-        return source.tree_hash
+        return source.built_hash or source.tree_hash
     top = workspace.root
     without = tuple(top / member.folder for member in workspace.others)
     keep = tuple(top / member.folder for member in (workspace.app, *workspace.needed))
     digest = hashlib.sha256()
     for path in workspaces.files(Path(source.root), without=without, keep=keep):
         name = os.fsencode(path.relative_to(source.root))
+        if path.name == "deployd.toml":
+            continue
         facts = path.lstat()
         if stat.S_ISLNK(facts.st_mode):
             kind, content = b"link", os.fsencode(path.readlink())

@@ -30,9 +30,16 @@ def uncommitted(repository: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def copy(top: Path, *, into: Path) -> str:
-    """Copy what git tracks or does not ignore below `top`; returns a hash of names, kinds and contents."""
-    digest = hashlib.sha256()
+def is_own(path: bytes) -> bool:
+    """Whether a file is a deployd.toml: no build reads it."""
+    return path.rpartition(b"/")[2] == b"deployd.toml"
+
+
+def copy(top: Path, *, into: Path) -> tuple[str, str]:
+    """Copy what git tracks or does not ignore below `top`; returns a hash of names, kinds and contents, and the same
+    without any deployd.toml.
+    """
+    digest, built = hashlib.sha256(), hashlib.sha256()
     for name in sorted(_files(top)):
         source, target = top / name, into / name
         if any((into / parent).is_symlink() for parent in Path(name).parents):
@@ -53,8 +60,11 @@ def copy(top: Path, *, into: Path) -> str:
             kind = b"run" if facts.st_mode & 0o111 else b"file"
         else:
             continue
-        digest.update(b"\0".join((kind, os.fsencode(name), content)) + b"\n")
-    return digest.hexdigest()
+        line = b"\0".join((kind, os.fsencode(name), content)) + b"\n"
+        digest.update(line)
+        if not is_own(os.fsencode(name)):
+            built.update(line)
+    return digest.hexdigest(), built.hexdigest()
 
 
 def _files(top: Path) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.domain.options import Build
+from deployd.domain.options import Build, Options, Package, Probe, Trace, Verify
 from deployd.domain.stages import SourceTree
 from deployd.errors import BuildError
 from deployd.stages import build
@@ -42,6 +42,25 @@ def planned(root: Path, app_dir: Path | None = None, **options: Any) -> Any:
 def code(caught: pytest.ExceptionInfo[BuildError]) -> str:
     assert caught.value.fix
     return caught.value.code
+
+
+def test_what_decides_on_an_artifact_is_in_its_build_id(tmp_path: Path) -> None:
+    """An include that an error asked for makes another artifact, also while deployd.toml is not committed."""
+    root = app(tmp_path, **{"package-lock.json": "{}"})
+
+    def built(**more: Any) -> str:
+        return build.plan_for(tree(root), Options(**more), app="shop", environment="production", variables={}).build_id
+
+    plain = built()
+    others = [
+        built(trace=Trace(include=(("/*", ("data/*",)),))),
+        built(trace=Trace(exclude=(("/*", ("data/*",)),))),
+        built(trace=Trace(error_pages="errors")),
+        built(trace=Trace(root=".")),
+        built(package=Package(source_maps=True)),
+    ]
+    assert len({plain, *others}) == len(others) + 1
+    assert built(probe=Probe(path="/ok"), verify=Verify(mode="off"), build=Build(timeout=9.0)) == plain
 
 
 # Package managers

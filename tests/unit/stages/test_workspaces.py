@@ -79,6 +79,7 @@ def test_a_change_in_another_app_changes_no_build_id(tmp_path: Path) -> None:
     root = repository(tmp_path)
     before = planned(root).build_id
     (root / "apps/docs/main.js").write_text("changed")
+    (root / "apps/web/deployd.toml").write_text("changed")
     assert planned(root).build_id == before
     for place in ("apps/web/main.js", "packages/ui/build.js", "tsconfig.base.json", "scripts/tool.sh"):
         (root / place).parent.mkdir(exist_ok=True)
