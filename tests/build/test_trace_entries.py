@@ -350,3 +350,24 @@ def test_sources_in_typescript_are_followed_through_their_types(tools: Path, tmp
     found = analysis.run(analysis.Wish(entries=("main.ts",), base=tmp_path), tools=tools)
     assert {"main.ts", "lib/b.ts", "lib/c.mts"} <= set(found.paths)
     assert "lib/view.tsx" not in found.paths
+
+
+def test_aliases_of_tsconfig_are_followed_as_tsx_follows_them(tools: Path, tmp_path: Path) -> None:
+    files = {
+        "package.json": '{"type": "module"}',
+        "tsconfig.base.json": '{"compilerOptions": {"baseUrl": "./src", "paths": {"@/*": ["*"], "conf": ["set/conf.ts"]}}}',
+        "tsconfig.json": '{ // the app\'s\n  "extends": "./tsconfig.base.json", /* "x": */ "include": ["**//*.ts",], }',
+        "src/main.ts": "import { a } from '@/lib/a.js'; import c from 'conf'; import { p } from 'plain'; import 'pkg'; a;c;p",
+        "src/lib/a.ts": "export const a: number = 1; export * from '@/lib/deep'; const no = '@/never.js'",
+        "src/lib/deep/index.ts": "export {}",
+        "src/never.ts": "",
+        "src/set/conf.ts": "export default 1",
+        "src/plain.ts": "export const p = 1",
+        "node_modules/pkg/index.js": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = analysis.run(analysis.Wish(entries=("src/main.ts",), base=tmp_path), tools=tools)
+    wanted = {"src/lib/a.ts", "src/lib/deep/index.ts", "src/set/conf.ts", "src/plain.ts", "node_modules/pkg/index.js"}
+    assert set(found.paths) == {"src/main.ts", "package.json", *wanted}

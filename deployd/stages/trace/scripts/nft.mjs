@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { aliasesOf, withoutAliases } from "./aliases.mjs";
 
 const [jobFile, answerFile] = process.argv.slice(2);
 const job = JSON.parse(readFileSync(jobFile, "utf8"));
@@ -18,9 +19,10 @@ if (job.aside?.length) {
   const isAside = (file) => job.aside.some((folder) => file === folder || file.startsWith(folder + path.sep));
   options.ignore = isAside;
 }
+const aliases = job.types ? aliasesOf(job.processCwd ?? job.base) : [];
 if (job.types) options.readFile = readPlain;
 
-// nft reads JavaScript alone: of a file with types that it could not read, the imports are kept.
+// nft reads JavaScript alone, and knows no aliases of tsconfig.json: of a file with types that it could not read, the imports are kept.
 async function readPlain(file) {
   let source;
   try {
@@ -31,12 +33,13 @@ async function readPlain(file) {
   }
   if (!/\.[cm]?tsx?$/.test(file)) return source;
   const text = source.toString();
+  const known = (code) => (aliases.length ? withoutAliases(code, file, aliases) : code);
   try {
     if (file.endsWith("x")) throw new Error("amaro reads no JSX");
-    return createRequire(jobFile)(job.types).transformSync(text, { mode: "transform" }).code;
+    return known(createRequire(jobFile)(job.types).transformSync(text, { mode: "transform" }).code);
   } catch {
     const named = text.matchAll(/(?:\bfrom|\bimport|\brequire\(|\bimport\()\s*(["'])([^"'\n]+)\1/g);
-    return [...named].map(([, , name]) => `import ${JSON.stringify(name)};`).join("\n");
+    return known([...named].map(([, , name]) => `import ${JSON.stringify(name)};`).join("\n"));
   }
 }
 
