@@ -98,7 +98,7 @@ def _proven(
         except CertificateError as error:
             if error.code in _OF_ALL:
                 raise
-            refused[name] = error
+            refused[name] = error.but(what=f"{name}: {error.what}")
     return (None if refused else url), refused
 
 
@@ -118,8 +118,6 @@ def _prove(url: str, found: Mapping[str, Any], authority: Authority, answers: An
             answers.put(token, text)
         authority.tell(challenge["url"], {})
         authority.wait(url, over=("valid",))
-    except CertificateError as error:
-        raise error.but(what=f"{name}: {error.what}") from error
     finally:
         if challenge["type"] == "dns-01":
             answers.take_dns(record, value)

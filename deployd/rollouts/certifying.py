@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _KIND: SecretKind = "certificate"
 _AGAIN = 3600.0
 _NO_KEY = Secret("")
+_APART = "http is answered meanwhile, and https by the hosts' own authority, which browsers distrust"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +222,7 @@ def ensure(
             tried=time.time() if obtained.refused else 0.0,
         )
         for refusal in obtained.refused.values():
-            _warn(report, refusal.code, f"the certificate lacks {refusal.what}; {_meanwhile(fresh, site)}", refusal.fix)
+            _warn(report, refusal.code, f"the certificate lacks {refusal.what}; {_APART}", refusal.fix)
         _keep(store, fresh, who=who)
         return fresh
 
@@ -368,13 +369,12 @@ def _names_all(kept: Kept, site: Site) -> bool:
 
 def _meanwhile(kept: Kept | None, site: Site) -> str:
     """What visitors get until there is a certificate with all names."""
-    apart = "http is answered meanwhile, and https by the hosts' own authority, which browsers distrust"
     if kept is None or kept.certificate is None:
-        return apart
+        return _APART
     if kept.certificate.left(time.time()) <= 0:
         return "the one there is stays, though browsers distrust it: it expired"
     lacking = sites.uncovered(site.names, kept.certificate.names)
-    return f"for {', '.join(lacking)} {apart}" if lacking else "the one there is stays"
+    return f"for {', '.join(lacking)} {_APART}" if lacking else "the one there is stays"
 
 
 def _nothing(site: Site) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import socket
+import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,14 @@ class Peculiar(http.server.BaseHTTPRequestHandler):
             self._echo()
             return
         self._answer(b"fine")
+
+    def handle_expect_100(self) -> bool:
+        """A body that is too large is refused before it is sent."""
+        if self.path == "/refuse":
+            self.send_error(413)
+            self.close_connection = True
+            return False
+        return super().handle_expect_100()
 
     def do_POST(self) -> None:
         self.server.said.append(self.path)
@@ -161,6 +170,18 @@ def test_a_body_reaches_the_app_as_it_is_sent(served: PeculiarServer, line: Line
 
 
 UPGRADE = "GET /ws HTTP/1.1\nHost: x\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhl\n\n"
+
+
+def test_an_app_may_refuse_a_body_that_it_does_not_read(served: PeculiarServer, web: RealWeb) -> None:
+    """The visitor who asked first hears why, and not that something went wrong on the way."""
+    for path, status, size in (("/refuse", "413", 20_000_000), ("/take", "200", 10)):
+        done = subprocess.run(
+            ["curl", "--silent", "--max-time", "30", "--header", "Expect: 100-continue", "--data-binary", "@-",
+             "--output", "/dev/null", "--write-out", "%{http_code}", f"http://127.0.0.1:{web.port}{path}"],
+            input=b"x" * size, capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.stdout.decode() == status, done.stderr
+    assert "/refuse" not in served.said
 
 
 def test_a_websocket_stays_with_its_release_until_that_ends(

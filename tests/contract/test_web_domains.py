@@ -105,6 +105,9 @@ def test_names_of_nobody(live: RealWeb) -> None:
     assert live.ask_at("http://other.test/").status == 404
     assert live.ask_at("http://shop.test.other.test/").status == 404
     assert live.ask_at("https://shop.test/", Host="other.test").status == 421
+    for scheme in ("http", "https"):  # a name that ends in a dot is the same name
+        dotted = live.ask_at(f"{scheme}://shop.test/a?b", Host="shop.test.")
+        assert (dotted.status, dotted.headers["location"]) == (308, f"{scheme}://shop.test/a?b")
     with pytest.raises(OSError, match="internal error"):
         live.ask_at("https://other.test/")
 

@@ -84,6 +84,7 @@ def _state(current: ReleaseId | None, *, running: int, wanted: int) -> State:
 
 def _url(address: str, found: AppStatus) -> str:
     domains = [name for name in found.config.get("domains") or () if not name.startswith("*")]
+    domains = [name for name in domains if name not in found.uncertified] or domains
     port = int(found.config.get("port") or _HTTP)
     name = domains[0] if domains else (f"[{address}]" if ":" in address else address)
     if found.config.get("tls"):

@@ -159,6 +159,7 @@ def site_file(
 					keepalive_idle_conns_per_host 256
 					dial_timeout 10s
 					response_header_timeout 5m
+					expect_continue_timeout 1s
 					compression off
 				}}
 

@@ -130,6 +130,12 @@ WEB_MAIN = f"""\
 	}}
 }}
 
+# `example.com.` is `example.com`, and browsers ask for it as it was typed.
+(dotless) {{
+	@dotted vars_regexp dotted {{host}} ^([a-zA-Z0-9.-]*[a-zA-Z0-9-])[.]$
+	redir @dotted {{args[0]}}://{{re.dotted.1}}{{uri}} 308
+}}
+
 # Before an app's first release, and after it was taken back.
 (unreleased) {{
 	header Content-Type "text/html; charset=utf-8"
@@ -194,6 +200,7 @@ https:// {
 	import secure
 	import ending
 	header -Server
+	import dotless https
 	respond "No app is at this address." 421
 }
 """
@@ -215,6 +222,7 @@ http:// {{
 		respond @empty "not ready" 503
 		import health host
 	}}
+	import dotless http
 	handle {{
 		respond "No app is at this address." 404
 	}}
