@@ -59,7 +59,9 @@ class Queries:
         self, app: AppName | None = None, environment: EnvironmentName | None = None, *, limit: int = 20
     ) -> tuple[RolloutRecord, ...]:
         """What was done, newest first."""
-        return self.store.rollouts.latest(app, environment, limit=limit)
+        from deployd.rollouts.story import as_seen
+
+        return tuple(as_seen(self.store, one) for one in self.store.rollouts.latest(app, environment, limit=limit))
 
     def rollout_by_id(self, rollout: RolloutId) -> RolloutRecord:
         """One rollout; raises NotFoundError."""
@@ -72,17 +74,13 @@ class Queries:
 
     def story(self, rollout: RolloutId) -> dict[str, Any]:
         """One rollout as JSON: `rollout`, `steps`, `ask` (what it was in the queue, or None); raises NotFoundError."""
-        from dataclasses import asdict
-
-        from deployd.rollouts.story import story
+        from deployd.rollouts.story import as_seen, story
 
         found, ask = self.store.rollouts.find(rollout), self.store.queue.find(rollout)
         if found is None and ask is None:
             self.store.rollouts.get(rollout)
         return {
-            "rollout": {name: one for name, one in asdict(found).items() if name not in {"wish", "owner"}}
-            if found
-            else None,
+            "rollout": as_seen(self.store, found).to_json() if found else None,
             "steps": [step.to_json() for step in story(self.store.events.of(rollout))],
             "ask": ask.to_json() if ask else None,
         }

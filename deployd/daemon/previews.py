@@ -18,6 +18,7 @@ from deployd.daemon.forges import calls, leaving, speaking
 from deployd.daemon.hooks import filters, values
 from deployd.daemon.hooks.asking import PREVIEW
 from deployd.daemon.hooks.values import PullRequest
+from deployd.domain import repository
 from deployd.domain.addresses import preview_url
 from deployd.domain.events import Event
 from deployd.domain.ids import EnvironmentName
@@ -51,10 +52,19 @@ def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> t
     if not isinstance(pull, PullRequest):
         return (), "it is no pull request"
     known = store.previews.find(ask.app, pull.number)
+    if _is_elsewhere(pull, app=app, known=known):
+        return (), f"pull request {pull.number} is of {pull.repository.name}, which is another repository"
     if pull.action == "closed":
         if known is not None and known.state != "gone":
             store.previews.change(ask.app, pull.number, state="closed")
         return (), f"pull request {pull.number} was closed"
+    return _opened(ask, pull, known=known, app=app, history=history, store=store)
+
+
+def _opened(
+    ask: Ask, pull: PullRequest, *, known: Preview | None, app: RegisteredApp, history: History, store: Store
+) -> tuple[tuple[Ask, ...], str]:
+    """The same, of one that is open."""
     trusted = trusted_file(history, app)
     here = trusted.environments.get(PREVIEW) if trusted else None
     if here is None or not here.hosts:
@@ -70,6 +80,16 @@ def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> t
     store.previews.put(ask.app, pull.number, forge=pull.forge, pull=kept, state="asked")
     _make_room(store, ask.app, here.options.previews.most)
     return (replace(ask, environment=FORK if pull.fork else PREVIEW),), ""
+
+
+def _is_elsewhere(pull: PullRequest, *, app: RegisteredApp, known: Preview | None) -> bool:
+    """Whether it is another repository's: a webhook of a whole organisation tells of all of them under one address."""
+    if repository.is_another(app.repository, name=pull.repository.name, page=pull.repository.url):
+        return True
+    if known is None or known.state == "gone":
+        return False
+    before = (known.pull.get("repository") or {}).get("name")
+    return bool(before) and str(before).casefold() != pull.repository.name.casefold()
 
 
 def _nothing_to_build(

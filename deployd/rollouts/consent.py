@@ -85,7 +85,7 @@ def find(
 
 def approve(store: Store, approval: Approval, *, who: str, during_freeze: bool = False) -> ActivateWish:
     """Say yes; returns the wish of the rollout that brings it live. Raises when it does not wait, or not for `who`."""
-    if approval.by_another and who == approval.asked_by:
+    if approval.by_another and is_same_person(who, approval.asked_by):
         raise NotAllowedError(
             f"{who} asked for {approval.release}; {approval.app} {approval.environment} wants another's approval",
             code="approval-own",
@@ -107,6 +107,11 @@ def approve(store: Store, approval: Approval, *, who: str, during_freeze: bool =
         confirm_within=getattr(asked, "confirm_within", None),
         during_freeze=during_freeze,
     )
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two names may be one person's: `github:ada`, who pushed, and `Ada`, whose token or login it is."""
+    return one.rpartition(":")[2].strip().casefold() == other.rpartition(":")[2].strip().casefold()
 
 
 def refuse_unapproved(store: Store, app: AppName, environment: EnvironmentName, release: ReleaseId) -> None:

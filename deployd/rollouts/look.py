@@ -7,16 +7,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployd.domain.events import Event
 from deployd.domain.ids import RuntimeName
 from deployd.domain.release import Mark
 from deployd.errors import HostError, NotFoundError
 from deployd.rollouts.locks import is_alive
 from deployd.rollouts.plan import HostFacts, PlanFacts, plan
-from deployd.rollouts.states import State
+from deployd.rollouts.story import bake_of
 from deployd.rollouts.wishes import HostState, LockState, Plan, Status
 from deployd.stages import supervise
-from deployd.store import moments
 from deployd.store.moments import from_epoch
 
 if TYPE_CHECKING:
@@ -158,21 +156,7 @@ def _under_way(store: Store, record: RolloutRecord) -> dict[str, Any]:
     `alive` is whether its process still runs.
     """
     found: dict[str, Any] = {"id": record.id, "state": record.state, "alive": is_alive(record.owner, store)}
-    if record.state != State.FLIPPING:
-        return found
-    baking: dict[str, Any] | None = None
-    for one in store.events.of(record.id):
-        if one.event in {Event.STAGE_STARTED, Event.STAGE_FINISHED}:
-            baking = {} if one.event == Event.STAGE_STARTED and one.fields.get("stage") == "bake" else None
-        elif one.event == Event.BAKE_LOOKED:
-            gone = time.time() - moments.parse(one.time).timestamp()
-            left = max(0.0, float(one.fields.get("seconds_left") or 0.0) - max(0.0, gone))
-            baking = {
-                "seconds_left": round(left, 1),
-                "watched": one.fields.get("hosts"),
-                "waiting": one.fields.get("waits") or 0,
-                "what": one.fields.get("what"),
-            }
+    baking = bake_of(store, record)
     return found if baking is None else {**found, "state": "baking", **baking}
 
 

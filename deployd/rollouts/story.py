@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import time
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from deployd.domain.events import Event
+from deployd.rollouts.states import State
+from deployd.store import moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from deployd.domain.rollout import RolloutRecord
+    from deployd.store import Store
     from deployd.store.events import StoredEvent
 
 _BORING = frozenset({"host", "rollout", "seq", "time", "stage"})
@@ -64,3 +71,28 @@ def story(events: Sequence[StoredEvent]) -> tuple[StepStory, ...]:
                 Happening(time=event.time, event=event.event, host=str(host) if host else None, fields=fields)
             )
     return tuple(steps)
+
+
+def as_seen(store: Store, record: RolloutRecord) -> RolloutRecord:
+    """The record as people are told of it: one that watches what it flipped to is `baking`."""
+    return record if bake_of(store, record) is None else replace(record, state="baking")
+
+
+def bake_of(store: Store, record: RolloutRecord) -> dict[str, Any] | None:
+    """How its bake goes: the hosts that it watches, the seconds that are left, what it saw; None while it bakes not."""
+    if record.state != State.FLIPPING:
+        return None
+    baking: dict[str, Any] | None = None
+    for one in store.events.of(record.id):
+        if one.event in {Event.STAGE_STARTED, Event.STAGE_FINISHED}:
+            baking = {} if one.event == Event.STAGE_STARTED and one.fields.get("stage") == "bake" else None
+        elif one.event == Event.BAKE_LOOKED:
+            gone = time.time() - moments.parse(one.time).timestamp()
+            left = max(0.0, float(one.fields.get("seconds_left") or 0.0) - max(0.0, gone))
+            baking = {
+                "seconds_left": round(left, 1),
+                "watched": one.fields.get("hosts"),
+                "waiting": one.fields.get("waits") or 0,
+                "what": one.fields.get("what"),
+            }
+    return baking

@@ -16,7 +16,7 @@ from deployd.domain.ids import AppName, EnvironmentName, ReleaseId, RolloutId
 from deployd.domain.release import Mark
 from deployd.domain.rollout import RolloutRecord
 from deployd.errors import NotFoundError
-from deployd.rollouts.story import story
+from deployd.rollouts.story import as_seen, story
 
 router = APIRouter(prefix="/v1", tags=["rollouts"])
 Reader = Annotated[Caller, Depends(require("read"))]
@@ -44,7 +44,8 @@ def rollouts(
         if caller.may(one.ask.app) and one.ask.app == (app or one.ask.app)
         and one.ask.environment == (environment or one.ask.environment)
     ]  # fmt: skip
-    return {"rollouts": [told(one) for one in done], "waiting": [one.to_json() for one in waiting]}
+    seen = [told(as_seen(daemon.store, one)) for one in done]
+    return {"rollouts": seen, "waiting": [one.to_json() for one in waiting]}
 
 
 @router.get("/rollouts/{rollout}")
@@ -55,7 +56,7 @@ def rollout_by_id(rollout: Rollout, caller: Reader, daemon: TheDaemon) -> dict[s
     record, ask = daemon.store.rollouts.find(wanted), daemon.store.queue.find(wanted)
     steps = story(daemon.store.events.of(wanted)) if record else ()
     return {
-        "rollout": told(record) if record else None,
+        "rollout": told(as_seen(daemon.store, record)) if record else None,
         "steps": [step.to_json() for step in steps],
         "ask": ask.to_json() if ask else None,
     }

@@ -196,3 +196,18 @@ def test_the_audit_log_has_it_before_anything_of_the_answer_is_out(frame):
     ).is_success
     assert client.delete("/v1/apps/shop/environments/production/pin", headers=headers).is_success
     assert [one[0] for one in there] == ["set variable", "unpin"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says_yes", "same"),
+    [
+        ("github:ada", "ada", True),
+        ("ada", "Ada", True),
+        ("hook:ada", "gitlab:ada", True),
+        ("ada", "bob", False),
+        ("github:ada", "adam", False),
+        ("token tk-1", "token tk-2", False),
+    ],
+)
+def test_who_pushed_is_known_again_by_the_name_of_their_token(asked, says_yes, same):
+    assert consent.is_same_person(asked, says_yes) is same

@@ -12,7 +12,7 @@ from deployd.domain.ids import ReleaseId
 from deployd.domain.options import Options, Waves
 from deployd.domain.release import Mark, ReleaseState
 from deployd.errors import CancelledError, DeploydError
-from deployd.rollouts import baking, look
+from deployd.rollouts import baking, look, story
 from deployd.rollouts.states import State
 
 QUICK = Options(waves=Waves(bake=0.5))
@@ -198,8 +198,11 @@ def test_the_status_says_that_it_bakes_and_for_how_long_still(fleet_of_three):
     thread = baking_in_the_background(fleet)
     with fleet.workshop.pool_of(fleet.names) as pool:
         found = look.status(fleet.store, pool, fleet.app, fleet.environment).rollout
+    listed = story.as_seen(fleet.store, fleet.last()).state
     fleet.cancel.set()
     thread.join()
+    assert listed == "baking"
+    assert story.as_seen(fleet.store, fleet.last()) == fleet.last()
     assert (found["state"], found["watched"], found["waiting"], found["alive"]) == ("baking", ["web1"], 2, True)
     assert 590 < found["seconds_left"] <= 601
     assert fleet.last().state == State.CANCELLED
