@@ -108,6 +108,14 @@ def workshop(tmp_path: Path) -> Workshop:
         os.umask(before)
 
 
+def test_a_package_is_compiled_with_the_headers_of_its_own_node(workshop: Workshop) -> None:
+    """Also where deployd's umask (077, as soon as it has a state folder) hides from builds what it unpacks."""
+    os.umask(0o077)
+    workshop.write(**{"package.json": "{}"})
+    compiled = "echo '#include <node_api.h>' | cc -E -I $npm_config_nodedir/include/node -o /dev/null -"
+    workshop.build("echo > server.js", install=("sh", "-c", f"ls $npm_config_nodedir/include/node/cppgc && {compiled}"))
+
+
 def left(command: str) -> bool:
     for _ in range(25):
         words = command.replace(" ", "\0").encode()

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployd import process
+from deployd import process, sandbox
 from deployd.domain.events import Event, Report, quiet
 from deployd.domain.stages import BuildOutput, BuildPlan, SourceTree
 from deployd.errors import BuildError, CancelledError, CommandError
@@ -73,6 +73,8 @@ def build(
     clear = {name: secret.reveal() for name, secret in variables.items()}
     tools = installs.tools(plan, caches=caches.parent, cancel=cancel)
     headers = runtime.headers(node)
+    if headers:
+        sandbox.show(headers / "include")  # deployd's umask left its folders to deployd alone
     if not contained:
         report(Event.WARNING, what="this build runs without a sandbox (build_sandbox)", code="build-uncontained")
     with (
