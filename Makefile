@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. Both set up what they need on a bare Debian machine, as root.
-.PHONY: help setup demo test check unit contract build-tests lab live faults test-matrix bench clean distclean lock
+.PHONY: help setup demo test check unit contract build-tests lab hosts live faults test-matrix bench clean distclean lock
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  \1\t/' | expand -t 14
@@ -10,7 +10,7 @@ setup:  ## apt packages, .venv with the command at .venv/bin/deployd
 demo: setup  ## two real servers, a real app, a release under load, a rollback
 	@scripts/demo
 
-test: setup  ## everything: lint, types, layers, unit, contract, build, lab, live, faults
+test: setup  ## everything: lint, types, layers, unit, contract, build, lab, hosts, live, faults
 	@scripts/test
 
 check: setup  ## lint, types, layers, docs
@@ -25,8 +25,11 @@ contract: setup  ## the real helper on a temporary root, real git, the real stor
 build-tests: setup  ## real npm installs and builds
 	@scripts/test build
 
-lab: setup  ## real servers: hosts, keys, releases, faults
+lab: setup  ## real servers: the lab itself, releases, faults
 	@scripts/test lab
+
+hosts: setup  ## real servers: bootstrap, check, the restricted key, wires, Debian 13
+	@scripts/test hosts
 
 live: setup  ## real servers: apps of each kind, the daemon, domains, visitors, browsers
 	@scripts/test live

@@ -92,7 +92,7 @@ def tabs(world: World, *, releases: int, say: Callable[[str], None]) -> None:
         for tab in opened:
             tab.open("/action")
             tab.mark("opened at the beginning")
-        with one_host(world).load(connections=CONNECTIONS, name=NAME, path="/dynamic") as told:
+        with one_host(world).load(connections=CONNECTIONS, name=NAME, path="/dynamic", pause=0.01) as told:
             for number in range(releases):
                 seconds.append(world.run("release", commits[number % 2], "--yes", "--json", timeout=300).seconds)
                 for tab in opened:

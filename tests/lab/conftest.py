@@ -81,8 +81,18 @@ _numbers = count(1)
 @pytest.fixture
 def world(bootstrapped, tmp_path):
     """A person with an app of their own on the shared hosts; the app is taken off them afterwards."""
+    yield from _person(bootstrapped, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lasting_world(bootstrapped, tmp_path_factory):
+    """As `world`, for all tests of a file: what one leaves live is what the next one finds."""
+    yield from _person(bootstrapped, tmp_path_factory.mktemp("lasting"))
+
+
+def _person(bootstrapped, folder):
     state, hosts = bootstrapped
-    made = World(folder=tmp_path, hosts=hosts, state=state, name=f"app{next(_numbers)}")
+    made = World(folder=folder, hosts=hosts, state=state, name=f"app{next(_numbers)}")
     yield made
     for host in hosts:
         lab.mend(hosts_lab(hosts), host.name)

@@ -7,6 +7,7 @@ every moment around every step on folder hosts; here it is once a step, when its
 from __future__ import annotations
 
 import signal
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,40 +38,54 @@ def one_version(world: World) -> str:
     return version
 
 
+_versions = count(1)
+
+
+def released(world: World) -> int:
+    """The version that is live: what the test before this one left, or a first one."""
+    if world.status()["release"] is None:
+        world.release(str(next(_versions)))
+    return int(one_version(world).removeprefix("version "))
+
+
 @pytest.mark.parametrize("point", RELEASE)
-def test_a_killed_release_is_finished_or_turned_back_by_resume(world: World, point: str) -> None:
-    world.release("1")
+def test_a_killed_release_is_finished_or_turned_back_by_resume(lasting_world: World, point: str) -> None:
+    world = lasting_world
+    old, new = released(world), next(_versions)
     with world.load(connections=4) as load:
-        killed_at(world, point, "release", "--artifact", world.artifact("2"), "--json")
-        assert set(world.versions()) <= {"version 1", "version 2"}
+        killed_at(world, point, "release", "--artifact", world.artifact(str(new)), "--json")
+        assert set(world.versions()) <= {f"version {old}", f"version {new}"}
         world.run("resume", "--json")
 
-    assert one_version(world) == "version 2"
+    assert one_version(world) == f"version {new}"
     assert len(set(load["releases"])) <= 2
     no_request_failed(load)
 
 
 @pytest.mark.parametrize("point", ROLLBACK)
-def test_a_killed_rollback_is_finished_by_resume(world: World, point: str) -> None:
-    world.release("1")
-    world.release("2")
+def test_a_killed_rollback_is_finished_by_resume(lasting_world: World, point: str) -> None:
+    world = lasting_world
+    old, new = released(world), next(_versions)
+    world.release(str(new))
     with world.load(connections=4) as load:
         killed_at(world, point, "rollback", "--yes", "--json")
         world.run("resume", "--json")
 
-    assert one_version(world) == "version 1"
+    assert one_version(world) == f"version {old}"
     no_request_failed(load)
 
 
 @pytest.mark.parametrize("point", ["done:prepare", "done:flip"])
-def test_a_killed_release_never_overtakes_the_rollback_made_after_it(world: World, point: str) -> None:
-    first = world.release("1").last["release"]
-    world.release("2")
+def test_a_killed_release_never_overtakes_the_rollback_made_after_it(lasting_world: World, point: str) -> None:
+    world = lasting_world
+    old = released(world)
+    first = world.status()["release"]
+    world.release(str(next(_versions)))
     with world.load(connections=4) as load:
-        killed_at(world, point, "release", "--artifact", world.artifact("3"), "--json")
+        killed_at(world, point, "release", "--artifact", world.artifact(str(next(_versions))), "--json")
         world.run("rollback", first, "--yes", "--json")
-        world.assert_live("1")
+        world.assert_live(str(old))
         world.run("resume", "--json")
 
-    world.assert_live("1")
+    world.assert_live(str(old))
     no_request_failed(load)

@@ -39,7 +39,7 @@ def test_release_and_status_and_rollback(world: World) -> None:
 def test_releases_and_rollbacks_under_load_drop_nothing(world: World) -> None:
     """Promise 2: GETs on kept connections, through five flips."""
     first = world.release("1").last["release"]
-    with world.load() as told:
+    with world.load(pause=0.01) as told:
         for version in ("2", "3", "4"):
             world.release(version)
         world.run("rollback", first, "--yes")
@@ -52,7 +52,7 @@ def test_releases_and_rollbacks_under_load_drop_nothing(world: World) -> None:
 def test_posts_under_load_survive_releases_and_restarts(world: World) -> None:
     """A POST is never sent twice and never lost, while releases flip and the live one is restarted."""
     world.release("1")
-    with world.load(method="POST") as told:
+    with world.load(method="POST", pause=0.01) as told:
         world.release("2")
         world.run("restart", "--yes")
         world.release("3")

@@ -38,7 +38,7 @@ def route(world: World, name: str) -> dict[str, Any]:
 def test_a_release_that_breaks_a_route_goes_back_by_itself(world: World) -> None:
     world.write_toml('[rollout]\nbake = "20s"\nstrategy = "canary"\n')
     first = world.release("1").last["release"]
-    with world.load(path="/checkout", connections=4) as told:
+    with world.load(path="/checkout", connections=4, pause=0.01) as told:
         until(lambda: route(world, "/checkout")["requests"] > 200)
         broken = world.release("2", check=1, before=BROKEN)
 

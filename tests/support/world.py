@@ -136,16 +136,22 @@ class World:
 
     @contextmanager
     def load(
-        self, *, connections: int = 8, method: str = "GET", path: str = "/", name: str | None = None
+        self,
+        *,
+        connections: int = 8,
+        method: str = "GET",
+        path: str = "/",
+        name: str | None = None,
+        pause: float = 0.05,
     ) -> Iterator[dict[str, Any]]:
-        """Requests while the block runs, some hundred a second; the dict is filled when it ends.
+        """Requests while the block runs, each connection's `pause` seconds apart; the dict is filled when it ends.
 
         With a `name`, over https and for it.
         """
         urls = [f"http{'s' if name else ''}://{host.address}{path}" for host in self.hosts]
         more = ["--host", name] if name else []
         process = subprocess.Popen(
-            [sys.executable, str(LOAD), "--connections", str(connections), "--method", method, "--pause", "0.01", *more, *urls],
+            [sys.executable, str(LOAD), "--connections", str(connections), "--method", method, "--pause", str(pause), *more, *urls],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         told: dict[str, Any] = {}
