@@ -33,7 +33,7 @@ _NAMED = re.compile(r"(npm|pnpm|yarn|bun)@(\d+\.\d+\.\d+[0-9A-Za-z.-]*)(?:\+.*)?
 # What is installed when packageManager names no version; npm is the one that comes with this machine.
 _PNPM_FORMAT = 9
 _FORMATS: dict[tuple[PackageManager, int], str] = {
-    ("yarn", 6): "3.8.7", ("yarn", 8): "4.5.0", ("pnpm", 5): "7.33.7", ("pnpm", 6): "8.15.9",
+    ("yarn", 6): "3.8.7", ("yarn", 8): "4.5.0", ("yarn", 10): "4.18.1", ("pnpm", 5): "7.33.7", ("pnpm", 6): "8.15.9",
 }  # fmt: skip
 DEFAULT_VERSIONS: dict[str, str | None] = {"npm": None, "pnpm": "10.34.0", "yarn": "1.22.22", "bun": "1.3.0"}
 

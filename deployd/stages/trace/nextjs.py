@@ -9,6 +9,7 @@ from deployd.domain.stages import BuildOutput, FileSet, TracedFile
 from deployd.stages.trace import (
     analysis,
     assembled,
+    byname,
     externals,
     includes,
     nextapp,
@@ -59,6 +60,7 @@ def trace(
     squoosh.add(found, app, tools=tools)
     found.told += [*assembled.outside(needed), *applied.warnings]
     _add_start(found, app, output, tools=tools, cancel=cancel)
+    byname.add(found, app_dir=app.app_dir, root=app.root)
     return file_set(found, app, entry=app.at(output.entries[0] if output.entries else _SERVER))
 
 

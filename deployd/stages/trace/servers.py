@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.stages import BuildOutput, FileSet
 from deployd.errors import PackageError
-from deployd.stages.trace import analysis, assembled, externals, includes, nextapp, nextjs, serverjs, squoosh, tree
+from deployd.stages.trace import (
+    analysis,
+    assembled,
+    byname,
+    externals,
+    includes,
+    nextapp,
+    nextjs,
+    serverjs,
+    squoosh,
+    tree,
+)
 from deployd.stages.trace.found import Found
 
 if TYPE_CHECKING:
@@ -45,6 +56,7 @@ def trace(
     found.told += known.warnings
     for name in (output.folder, *output.include):
         _whole(found, app_dir=app_dir, name=name, place=place, root=root)
+    byname.add(found, app_dir=app_dir, root=root)
     found.told += _apply(found, output, wish=wish, options=options, root=root, tools=tools, cancel=cancel)
     return FileSet(
         root=str(root),
@@ -85,6 +97,7 @@ def trace_next(
     nextjs.add_folders(found, app)
     externals.add(found, app, skip=skip)
     squoosh.add(found, app, tools=tools)
+    byname.add(found, app_dir=app.app_dir, root=app.root)
     found.told += [*known.warnings, *assembled.outside(needed), *applied.warnings]
     start = serverjs.make_own(app, os.path.normpath(output.entries[0]), tools=tools)
     found.add([start])

@@ -1,4 +1,4 @@
-"""Packages that run as commands -> all their files, with all that they need: what they load is known by nobody else."""
+"""Packages that run as commands, or are loaded by name -> all their files, with all that they need."""
 
 from __future__ import annotations
 
@@ -40,9 +40,19 @@ def files(commands: list[Path], *, app_dir: Path, root: Path) -> Iterator[Traced
         package = _package_of(path)
         if package is not None:
             waiting.append((package, f"`{path.name}` runs before the release"))
-            link = _installed(_name(package), app_dir, root=root)
+            link = installed(_name(package), app_dir, root=root)
             if link is not None:
                 yield from taken.take(os.path.relpath(link, root), reasons=("a command's package",))
+    yield from whole(waiting, root=root)
+
+
+def whole(packages: list[tuple[Path, str]], *, root: Path) -> Iterator[TracedFile]:
+    """Every file of packages, each with the reason for it, and of what these need; and links to them."""
+    taken = tree.Root(root)
+    waiting = list(packages)
+    for first, why in packages:
+        if first.is_symlink():
+            yield from taken.take(os.path.relpath(first, root), reasons=(why,))
     seen: set[Path] = set()
     real_root = Path(os.path.realpath(root))
     while waiting and len(seen) < _MOST:
@@ -56,7 +66,7 @@ def files(commands: list[Path], *, app_dir: Path, root: Path) -> Iterator[Traced
         facts = manifests.read(real / "package.json")
         for kind in ("dependencies", "optionalDependencies", "peerDependencies"):
             for name in facts.get(kind) or {}:
-                link = _installed(name, real, root=real_root)
+                link = installed(name, real, root=real_root)
                 if link is not None:
                     place = os.path.relpath(link, real_root)
                     yield from taken.take(place, reasons=(f"needed by {at}",))
@@ -82,7 +92,8 @@ def _name(package: Path) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _installed(name: str, start: Path, *, root: Path) -> Path | None:
+def installed(name: str, start: Path, *, root: Path) -> Path | None:
+    """The place of a package as code in the folder `start` finds it; None when it is not installed below `root`."""
     for folder in (start, *start.parents):
         if folder.name != "node_modules" and (folder / "node_modules" / name / "package.json").is_file():
             return folder / "node_modules" / name

@@ -1,0 +1,54 @@
+"""Packages that a traced package loads by a name that stands in a text -> all their files: no tracer follows a text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployd.stages.trace import manifests, wholepackages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deployd.stages.trace.found import Found
+
+# Where the first one is traced, the app's own code names what it loads: `transport: { target: "pino-pretty" }`.
+_TARGETS = {"pino": re.compile(r"""\btarget["']?\s*:\s*["'`]((?:@[\w.-]+/)?[\w][\w.-]*)(?:/[\w./-]+)?["'`]""")}
+# Where the first one is traced, it loads those of the others that the app needs itself.
+_DRIVERS = {"sequelize": ("pg", "pg-hstore", "mysql2", "mariadb", "sqlite3", "tedious", "oracledb", "odbc")}
+_CODE = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".tsx", ".jsx")
+_LARGEST_CODE = 5_000_000
+
+
+def add(found: Found, *, app_dir: Path, root: Path) -> None:
+    """Take the packages that are loaded so, with all that they need, as far as they are installed and not there."""
+    for package, name in _named(found, app_dir):
+        link = wholepackages.installed(name, app_dir, root=root)
+        if link is None or _has(found, name):
+            continue
+        files = wholepackages.whole([(link, f"loaded by {package}, by its name")], root=root)
+        found.add(file for file in files if not found.has(file.path))
+
+
+def _named(found: Found, app_dir: Path) -> Iterator[tuple[str, str]]:
+    for package, pattern in _TARGETS.items():
+        if _has(found, package):
+            said = {name for text in _own_code(found) for name in pattern.findall(text)}
+            yield from ((package, name) for name in sorted(said))
+    needs = manifests.read(app_dir / "package.json").get("dependencies") or {}
+    for package, names in _DRIVERS.items():
+        if _has(found, package):
+            yield from ((package, name) for name in names if name in needs)
+
+
+def _has(found: Found, package: str) -> bool:
+    place = f"node_modules/{package}/package.json"
+    return any(path == place or path.endswith(f"/{place}") for path in found.files)
+
+
+def _own_code(found: Found) -> Iterator[str]:
+    for path, file in found.files.items():
+        is_own = path.endswith(_CODE) and "node_modules" not in path.split("/")
+        if is_own and file.symlink is None and file.size <= _LARGEST_CODE:
+            yield Path(file.source).read_text(errors="replace")
