@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from deployd.domain.events import Event
+from deployd.domain.options import Options
 from deployd.domain.release import ReleaseState
 from deployd.domain.schedule import Approval
 from deployd.errors import DeploydError, NotAllowedError, NotFoundError
+from deployd.rollouts import kept
 from deployd.rollouts.wishes import ActivateWish, PromoteWish, ReleaseWish, wish_from_json
 from deployd.store import moments
 
@@ -115,11 +117,13 @@ def is_same_person(one: str, other: str) -> bool:
 
 
 def refuse_unapproved(store: Store, app: AppName, environment: EnvironmentName, release: ReleaseId) -> None:
-    """Raise NotAllowedError for a release that somebody must say yes to, and nobody has."""
+    """Raise NotAllowedError for a release that somebody must say yes to, and nobody has; not for one that was live."""
     asked = next((one for one in store.approvals.latest(app, environment) if one.release == release), None)
-    if asked is not None and asked.state != "approved":
+    state = asked.state if asked else "prepared"
+    wanted = asked is not None or kept.options_of(store, release, otherwise=Options()).approval.mode != "off"
+    if wanted and state != "approved" and all(one != release for one, _ in store.live_log.of(app, environment)):
         raise NotAllowedError(
-            f"{release} needs a yes before visitors of {app} {environment} get it, and is {asked.state}",
+            f"{release} needs a yes before visitors of {app} {environment} get it, and is {state}",
             code="approval-needed",
             live="unchanged",
             fix="have somebody run `deployd approve`; or release that commit again",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deployd.domain.ids import HostName, ReleaseId
 from deployd.domain.options import Waves
 from deployd.errors import DeploydError, HostError, NotFoundError, UnreachableError
-from deployd.rollouts import closing, finishing, fleet, kept
+from deployd.rollouts import closing, consent, finishing, fleet, kept
 from deployd.rollouts.golive import go_live
 from deployd.rollouts.steps import Step
 from deployd.rollouts.turnback import describe, turn_back
@@ -72,6 +72,7 @@ def choose(rollout: Rollout) -> Json:
     else:
         previous = {name: status.current for name, status in states.items()}
         target = getattr(rollout.wish, "release", None) or _default(rollout, previous, interrupted)
+        consent.refuse_unapproved(rollout.store, rollout.app, rollout.environment, target)
     _require_everywhere(target, states, live=describe({name: status.current for name, status in states.items()}))
     intent = {str(name): release for name, release in previous.items()}
     rollout.store.rollouts.set_intent(rollout.id, intent)

@@ -69,6 +69,7 @@ def make_app(daemon: Daemon) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,  # health.py serves it: through the door, and without assets of strangers
+        redirect_slashes=False,  # no forge follows one: an address with a slash too much is 404, and seen
     )
     app.state.daemon = daemon
     app.state.door = auth.Door(daemon)

@@ -7,11 +7,12 @@ import threading
 import pytest
 
 from deployd.domain.ids import ReleaseId
-from deployd.domain.options import Options
+from deployd.domain.options import Approval, Options
 from deployd.domain.release import Mark, ReleaseState
 from deployd.errors import (
     DeploydError,
     HostError,
+    NotAllowedError,
     NotFoundError,
 )
 
@@ -166,3 +167,22 @@ def test_two_rollbacks_at_once_are_one_after_the_other(fleet_of_three):
 
     assert len(set(fleet.live.values())) == 1
     assert "live" in outcomes
+
+
+@pytest.mark.parametrize("activate", [True, False])
+def test_a_rollback_is_no_way_around_an_approval(fleet_of_three, activate):
+    """Neither to what waits for a yes, nor to what was only prepared where one is wanted; to what was live it is."""
+    fleet = fleet_of_three
+    wanted = Options(approval=Approval(mode="any"))
+    first = fleet.release("one")
+    waits = fleet.release("two", options=wanted, activate=activate)
+    assert waits.outcome == ("waiting" if activate else "prepared")
+    with pytest.raises(NotAllowedError) as caught:
+        fleet.rollback(waits.release)
+    assert caught.value.code == "approval-needed"
+    fleet.assert_live(first.release)
+
+    third = fleet.release("three")
+    fleet.rollback(first.release)
+    fleet.rollback(third.release)
+    fleet.assert_live(third.release)
