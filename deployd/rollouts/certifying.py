@@ -194,11 +194,10 @@ def ensure(
         kept = find(store, site.app, site.environment)
         usable = kept is not None and _is_usable(kept, site)
         if kept and not force and _fits(kept, site) and not _is_due(kept):
-            wider = replace(site, hosts=_together(kept.site.hosts, site.hosts))
-            if wider != kept.site:
-                kept = replace(kept, site=wider)
-                _keep(store, kept, who=who)
-            return kept
+            now = replace(kept, site=replace(site, hosts=_together(kept.site.hosts, site.hosts)), problem=None)
+            if now != kept:
+                _keep(store, now, who=who)
+            return now
         if kept and usable and kept.problem and patient and time.time() < kept.tried + _AGAIN:
             what = f"no new certificate: {kept.problem}; {_meanwhile(kept, site)}"
             _warn(report, "certificate-waits", what, "it is tried again within the hour; now: `deployd domain renew`")
@@ -211,7 +210,7 @@ def ensure(
             if kept.certificate is None or kept.site.directory == site.directory:  # what the next look asks for
                 kept = replace(kept, site=replace(site, hosts=_together(kept.site.hosts, site.hosts)))
             _keep(store, kept, who=who)
-            return kept if usable else None
+            return kept if _is_usable(kept, site) else None
         everywhere = _together(kept.site.hosts if kept else (), site.hosts)
         fresh = Kept(
             site=replace(site, hosts=everywhere),

@@ -112,7 +112,17 @@ def store(paths: StatePaths) -> Iterator[Store]:
 
 @pytest.fixture
 def authority(tmp_path: Path, answers: Answers) -> Iterator[Authority]:
-    made = Authority(tmp_path / "authority", "127.0.0.1", http=answers.server.server_address[1], seconds=6)
+    """Its certificates live for six seconds."""
+    yield from started(Authority(tmp_path / "authority", "127.0.0.1", http=answers.server.server_address[1], seconds=6))
+
+
+@pytest.fixture
+def lasting(tmp_path: Path, answers: Answers) -> Iterator[Authority]:
+    """Its certificates live for a day."""
+    yield from started(Authority(tmp_path / "authority", "127.0.0.1", http=answers.server.server_address[1]))
+
+
+def started(made: Authority) -> Iterator[Authority]:
     try:
         made.start()
         for name in ("shop.test", "www.shop.test"):
@@ -184,7 +194,7 @@ def test_a_life(authority: Authority, fleet: Fleet, paths: StatePaths, store: St
 
 
 def test_a_name_that_is_refused_is_left_out_and_tried_again(
-    authority: Authority, fleet: Fleet, paths: StatePaths, store: Store
+    lasting: Authority, fleet: Fleet, paths: StatePaths, store: Store
 ) -> None:
     """By the daemon's next look, and by `domain renew`, without another release; the others are not asked for anew."""
     pool: Any = fleet
@@ -195,7 +205,7 @@ def test_a_name_that_is_refused_is_left_out_and_tried_again(
             paths, store, pool, wanted, who="me", patient=patient, report=lambda _event, **fields: told.append(fields)
         )
 
-    nowhere = site(authority, "elsewhere.test")
+    nowhere = site(lasting, "elsewhere.test")
     assert ensure(nowhere) is None
     (kept,) = certifying.everything(store)
     assert (kept.certificate, kept.to_json()["ends"], kept.site.hosts) == (None, None, (WEB1, WEB2))
@@ -204,7 +214,7 @@ def test_a_name_that_is_refused_is_left_out_and_tried_again(
     assert now
     assert ("elsewhere.test" in str(now.problem), given, fleet.chains()) == (True, {}, {""})
 
-    both = site(authority, "elsewhere.test", "shop.test")
+    both = site(lasting, "elsewhere.test", "shop.test")
     first = ensure(both)
     assert first
     assert first.certificate
@@ -218,8 +228,12 @@ def test_a_name_that_is_refused_is_left_out_and_tried_again(
     again = ensure(both)
     assert again
     assert (again.chain, "elsewhere.test" in str(again.problem)) == (first.chain, True)  # no second one of the same
+    without = ensure(site(lasting, "shop.test"))
+    assert without
+    assert (without.chain, without.problem, certifying.everything(store)) == (first.chain, None, (without,))
+    assert ensure(both)
 
-    authority.lead("elsewhere.test", ["127.0.0.1"])
+    lasting.lead("elsewhere.test", ["127.0.0.1"])
     Renewer().look(_daemon(paths, store, fleet))
 
     (kept,) = certifying.everything(store)
