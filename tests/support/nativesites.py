@@ -56,19 +56,25 @@ _NEEDS = {
     "sharp": "0.34.5",
     "@libsql/client": "0.15.15",
 }
+_NEVER_BUNDLED = {"@napi-rs/canvas"}
 
 
 def natives(line: str, *, manager: str = "npm", outside: bool = True) -> Stranger:
-    """A route for each package; `outside` says whether next.config keeps them out of the bundle."""
+    """A route for each package; `outside` says whether next.config keeps them out of the bundle.
+
+    Without it one is left out: Next.js can bundle no `.node` file, and keeps that package out by no list of its own.
+    """
+    needs = {name: version for name, version in _NEEDS.items() if outside or name not in _NEVER_BUNDLED}
+    routes = {name: text for name, text in _ROUTES.items() if outside or _NEVER_BUNDLED.isdisjoint(text.split('"'))}
     modern = line in ("15.5", "16")
     key = "serverExternalPackages" if modern else "serverComponentsExternalPackages"
     settings: dict[str, object] = {"images": {"formats": ["image/avif", "image/webp"]}}
     if outside:
-        settings |= {key: sorted(_NEEDS)} if modern else {"experimental": {key: sorted(_NEEDS)}}
+        settings |= {key: sorted(needs)} if modern else {"experimental": {key: sorted(needs)}}
     return Stranger(
         files={
             "package.json": sites.package(
-                dependencies=sites.next_needs(line) | _NEEDS,
+                dependencies=sites.next_needs(line) | needs,
                 scripts={"build": "next build", "start": "next start"},
                 **({"pnpm": {"onlyBuiltDependencies": ["sharp", "argon2", "bcrypt"]}} if manager == "pnpm" else {}),
             ),
@@ -78,10 +84,10 @@ def natives(line: str, *, manager: str = "npm", outside: bool = True) -> Strange
                 'import Image from "next/image";\n'
                 'export default () => <p>native home <Image src="/photo.png" alt="" width={64} height={64} /></p>;\n'
             ),
-            **{f"app/{name}/route.js": _DYNAMIC + text for name, text in _ROUTES.items()},
+            **{f"app/{name}/route.js": _DYNAMIC + text for name, text in routes.items()},
         },
         binary={"public/photo.png": nextpieces.photo()},
-        answers={"/": "native home", **{f"/{name}": f"{name} hello" for name in _ROUTES}},
+        answers={"/": "native home", **{f"/{name}": f"{name} hello" for name in routes}},
         manager=manager,
     )
 
@@ -112,6 +118,10 @@ export async function GET() {
   return new Response("prisma " + (await prisma.note.findFirst()).text);
 }
 """
+# the engine for migrations comes from no registry, and generating a client only looks whether it is there
+_NO_ENGINE = "PRISMA_SCHEMA_ENGINE_BINARY=/bin/true"
+# webpack takes libSQL's README files for modules, whoever builds it
+_LIBSQL_OUTSIDE = 'export default { serverExternalPackages: ["@prisma/adapter-libsql"] };\n'
 
 
 def prisma(line: str = "16", *, output: str = "", manager: str = "npm") -> Stranger:
@@ -126,7 +136,7 @@ def prisma(line: str = "16", *, output: str = "", manager: str = "npm") -> Stran
             "package.json": sites.package(
                 dependencies=sites.next_needs(line)
                 | {"@prisma/client": "7.10.0", "@prisma/adapter-libsql": "7.10.0", "prisma": "7.10.0"},
-                scripts={"build": "prisma generate && next build", "start": "next start"},
+                scripts={"build": f"{_NO_ENGINE} prisma generate && next build", "start": "next start"},
                 **({"pnpm": {"onlyBuiltDependencies": ["prisma", "@prisma/client"]}} if manager == "pnpm" else {}),
             ),
             "prisma/schema.prisma": _SCHEMA % generator,
@@ -134,6 +144,7 @@ def prisma(line: str = "16", *, output: str = "", manager: str = "npm") -> Stran
             "app/layout.jsx": nextstrangers.LAYOUT,
             "app/page.jsx": "export default () => <p>prisma home</p>;\n",
             "app/notes/route.js": _PRISMA % client,
+            **({} if line == "16" else {"next.config.mjs": _LIBSQL_OUTSIDE}),
         },
         answers={"/": "prisma home", "/notes": "prisma hello"},
         manager=manager,
