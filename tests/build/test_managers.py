@@ -158,7 +158,9 @@ def test_an_app_is_installed_from_its_lock_file_and_built(workshop: Workshop, tm
     assert not (first / "node_modules").exists()
 
     events: list[Any] = []
+    (tmp_path / "second" / ".pnp.cjs").write_text("")  # as a repository of Yarn's has it
     workshop.build(tmp_path / "second", manager=manager, events=events)
+    assert (tmp_path / "second" / ".pnp.cjs").exists() == (name != "yarn")  # what it says, bundlers believe
     assert [fields["manager"] for event, fields in events if event is Event.INSTALL_SKIPPED] == [name]
     lines = [fields["line"] for event, fields in events if event is Event.BUILD_OUTPUT]
     assert any("built 2 times" in line for line in lines), lines  # .next/cache came back

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from deployd.stages.build.ground import Ground
     from deployd.stages.build.left import Left
 
+_PLUG_N_PLAY = (".pnp.cjs", ".pnp.js", ".pnp.loader.mjs", ".pnp.data.json")
 _REMEMBERED = 20_000
 _ASSETS_HOOK = Path(__file__).with_name("nextassets.cjs")
 
@@ -134,6 +135,8 @@ def _install(
     plan: BuildPlan, runner: _Runner, *, folder: Path, app_dir: Path, zone: Path, use_cache: bool, report: Report
 ) -> None:
     """Have the packages in the checkout: those of an earlier build of the same lock file, else new ones."""
+    for name in _PLUG_N_PLAY if plan.manager == "yarn" else ():  # Yarn takes them away; esbuild would believe them
+        _remove(folder / name)
     if use_cache and installs.restore(zone / "installs" / installs.key(plan, folder=folder), folder=folder):
         report(Event.INSTALL_SKIPPED, manager=plan.manager, lockfile=Path(plan.lockfile).name)
         for words, place in atinstall.commands(plan, folder=folder, app_dir=app_dir):
