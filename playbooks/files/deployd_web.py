@@ -318,6 +318,8 @@ class Keeper:
         """The one that was being started is given up: the one before goes on."""
         self.starting = None
         self.failures += 1
+        if self.serving:
+            self.serving.hangs = False
         self._answer({"ok": False, "what": why})
         print(f"deployd-web: {why}; {'the one before goes on' if self.serving else 'none serves'}", file=sys.stderr)
         self._start_next()
@@ -328,8 +330,11 @@ class Keeper:
         return self.starting is None and self.serving is None
 
     def _free(self) -> Slot | None:
-        """A slot for the next one, that nobody accepts from: rather one where visitors wait. None: soon."""
-        taken = {one.slot.number for one in self.alive if not one.closed()}
+        """A slot for the next one, that nobody accepts from: rather one where visitors wait. None: soon.
+
+        Who hangs accepts nothing: a successor on its slot answers those who wait there.
+        """
+        taken = {one.slot.number for one in self.alive if not one.closed() and not one.hangs}
         free = [slot for slot in self.slots if slot.number not in taken or len(self.slots) == 1]
         return next((slot for slot in free if slot.waits()), free[0] if free else None)
 
