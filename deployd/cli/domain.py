@@ -130,7 +130,7 @@ def renew(
         else:
             cli.out.done(_line(one))
         for name, error in one["failed"].items():
-            cli.out.warn(f"{name}: {error['what']}; {error['fix']}")
+            cli.out.warn(f"{name}: {error['what'].removeprefix(f'{name}: ')}; {error['fix']}")
     return 1 if bad else 0
 
 

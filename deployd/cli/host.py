@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployd.cli.context import parse_id, select
+from deployd.cli.places import only_one_name, parse_place, same_fingerprint
 from deployd.cli.verbs import Noun, verb
 from deployd.domain.host import Host
 from deployd.domain.ids import AppName, HostName
-from deployd.errors import CommandError, HostError, HostKeyError, NotFoundError, UnreachableError, UsageError
+from deployd.errors import CommandError, HostError, NotFoundError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,31 +26,8 @@ if TYPE_CHECKING:
 
 hosts = Noun("host", "Servers that deployd knows.")
 
-_PLACE = re.compile(
-    r"(?:(?P<user>[^@]+)@)?(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<name>[^:\[\]@]+))(?::(?P<port>\d+))?"
-)
-_USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
-_ADDRESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
 _TASK = re.compile(r"(?:TASK|RUNNING HANDLER) \[(.*)\]")
-_PORTS = range(1, 65536)
 NAMES = Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Hosts; web* works. [default: all]")]
-
-
-def parse_place(text: str) -> tuple[str, str, int]:
-    """`[USER@]ADDRESS[:PORT]` as user, address, port; an IPv6 address stands in brackets."""
-    match = _PLACE.fullmatch(text)
-    address = (match["six"] or match["name"]) if match else ""
-    user = (match["user"] or "root") if match else ""
-    port = int(match["port"] or 22) if match else 0
-    if not match or not _ADDRESS.fullmatch(address) or not _USER.fullmatch(user) or port not in _PORTS:
-        bare_six = text.count(":") > 1 and "[" not in text
-        fix = (
-            f"write an IPv6 address in brackets: [{text}]"
-            if bare_six
-            else "write [USER@]ADDRESS[:PORT]: root@203.0.113.7"
-        )
-        raise UsageError(f"{text!r} is not an address", code="address-invalid", fix=fix)
-    return user, address, port
 
 
 @hosts.verb("add", example="deployd host add web1 root@203.0.113.7 --identity ~/.ssh/id_ed25519")
@@ -80,14 +58,21 @@ def add(
     from deployd.hosts import keys
 
     known = _known(cli, host_name)
+    others = [host for host in cli.client.hosts() if host.name != host_name]
+    only_one_name(others, address, port)
     key, found = keys.scan(address, port)
     if fingerprint is not None:
-        _same_fingerprint(name, fingerprint, found)
+        same_fingerprint(name, fingerprint, found)
     elif not (known and known.host_key == key):
         cli.out.note(f"{name} ({address}) has the key\n  {key.split()[0]} {found}")
         if known:
             cli.out.warn(f"the key pinned for {name} until now is another: {keys.fingerprint(known.host_key)}")
         cli.confirm("Is that its key?", flag=f"--fingerprint {found}")
+    for other in others:
+        if other.host_key == key:
+            cli.out.warn(
+                f"{other.name} ({other.address}) has the same key: keep one of the names if it is the same server"
+            )
     host = Host(
         name=host_name,
         address=address,
@@ -389,13 +374,3 @@ def as_json(host: Host) -> dict[str, Any]:
 
 def _known(cli: Cli, name: HostName) -> Host | None:
     return next((host for host in cli.client.hosts() if host.name == name), None)
-
-
-def _same_fingerprint(name: str, wanted: str, found: str) -> None:
-    if wanted.removeprefix("SHA256:").rstrip("=") != found.removeprefix("SHA256:").rstrip("="):
-        raise HostKeyError(
-            f"the key that {name} showed is another: {found}",
-            host=name,
-            live="not looked at: nothing was sent to it",
-            fix=f"compare with the server's console; expected was {wanted}",
-        )

@@ -92,7 +92,8 @@ def _draw(cli: Cli, found: Status) -> None:
     out.table(("HOST", "ADDRESS", "RELEASE", "STATE", "RUNNING", "URL"), rows)
     for host in found.hosts:
         if host.error:
-            out.warn(f"{host.name}: {host.error.get('what')}; {host.error.get('fix')}")
+            what = str(host.error.get("what")).removeprefix(f"{host.name}: ")
+            out.warn(f"{host.name}: {what}; {host.error.get('fix')}")
     if found.mixed and (found.rollout or {}).get("alive"):
         out.next(f"deployd watch {(found.rollout or {})['id']}", "deployd rollback")
     elif found.mixed:

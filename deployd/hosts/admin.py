@@ -17,7 +17,9 @@ from deployd.hosts import causes, keys, webserver
 if TYPE_CHECKING:
     from deployd.domain.host import Host
 
+_MARK = "deployd-looks"  # a login shell may print words of its own before
 _LOOK = (
+    f"echo {_MARK}; "
     "uname -m; id -u; command -v python3 || echo none; "
     "if [ $(id -u) = 0 ] || sudo -n true 2>/dev/null; then echo root; fi"
 )
@@ -73,7 +75,7 @@ def look(host: Host, *, connect_timeout: float = 10.0) -> Bare:
         raise causes.unreachable(host, error, seconds=time.monotonic() - started) from error
     finally:
         connection.close()
-    return _read(host, done.stdout.split())
+    return _read(host, _own_words(done.stdout))
 
 
 def _refused(host: Host) -> UnreachableError:
@@ -86,6 +88,10 @@ def _refused(host: Host) -> UnreachableError:
         fix=f"see that `ssh {host.admin_user}@{host.address}` works without a password, or add the host again with "
         "`--identity FILE`",
     )
+
+
+def _own_words(said: str) -> list[str]:
+    return said.rpartition(_MARK)[2].split()
 
 
 def _read(host: Host, words: list[str]) -> Bare:

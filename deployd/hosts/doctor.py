@@ -147,8 +147,11 @@ def _locks(helper: Helper, facts: Facts, finding: Callable[..., Finding]) -> Ite
 
     for one in facts.apps:
         live = one.current or "nothing yet"
+        place = (AppName.parse(one.app), EnvironmentName.parse(one.environment))
         try:
-            holder = helper.holder(AppName.parse(one.app), EnvironmentName.parse(one.environment))
+            if one.current is None:
+                helper.status(*place)  # refuses when `current` is there and is no link
+            holder = helper.holder(*place)
         except HostError as error:
             yield finding("error", f"{one.app} {one.environment}: {error.what}", error.fix)
             continue

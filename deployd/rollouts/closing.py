@@ -99,6 +99,7 @@ def _keep(rollout: Rollout, result: Json, error: Json | None) -> Json:
     result = {**result, "duration_s": round((datetime.now(UTC) - created).total_seconds(), 3)}
     parsed = RolloutResult.from_json(result)
     told = {**parsed.to_json(), "error": _told(error)} if error else parsed.to_json()
+    rollout.control.end()  # a wish to cancel that comes now is too late, and no event may come after this one
     rollout.report(Event.ROLLOUT_FINISHED, **told)
     rollout.recorder.flush()
     if parsed.outcome != "live":

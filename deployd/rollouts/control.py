@@ -124,7 +124,7 @@ class Control:
 
     def _set(self, reason: Reason) -> None:
         with self._lock:
-            if self._reason:
+            if self._reason or self._ended.is_set():
                 return
             self._reason = reason
             self.stop.set()

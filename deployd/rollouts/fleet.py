@@ -321,7 +321,7 @@ def raise_first(outcomes: Mapping[HostName, Any], *, live: str | None = None) ->
         return
     # what a host said weighs more than that another could not be asked: it is where a person must look
     name, error = min(failures.items(), key=lambda item: isinstance(item[1], UnreachableError))
-    others = [f"{other}: {one.what}" for other, one in failures.items() if other != name]
+    others = [f"{other}: {one.what.removeprefix(f'{other}: ')}" for other, one in failures.items() if other != name]
     details = "\n".join([*([error.details] if error.details else []), *others]) or None
     raise error.but(host=error.host or name, details=details, live=error.live or live)
 

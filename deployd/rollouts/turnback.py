@@ -142,7 +142,7 @@ def discard(rollout: Rollout, release: ReleaseId) -> Json:
             rollout.report(
                 Event.WARNING,
                 host=name,
-                what=f"what was prepared of {release} stays on {name}: {outcome.what}",
+                what=f"what was prepared of {release} stays on {name}: {outcome.what.removeprefix(f'{name}: ')}",
                 code=outcome.code,
                 fix="deployd prune",
             )

@@ -9,8 +9,9 @@ import pytest
 
 from deployd import appfile
 from deployd.cli import reference
-from deployd.cli.host import parse_place, ssh_argv
+from deployd.cli.host import ssh_argv
 from deployd.cli.init import app_name
+from deployd.cli.places import parse_place
 from deployd.errors import UnreachableError, UsageError
 from deployd.hosts import doctor, keys
 from deployd.hosts.doctor import Finding
@@ -110,6 +111,16 @@ def test_a_known_key_is_not_asked_about_and_a_changed_one_is(deployd, app, clien
     assert changed.exit == 2
     assert keys.fingerprint(KEY) in changed.err
     assert client.known["web3"].host_key == KEY
+
+
+def test_a_server_has_one_name(deployd, app, client, scanned):
+    deployd("host", "add", "web3", "192.0.2.3", "--yes")
+    again = deployd("host", "add", "web4", "192.0.2.3", "--yes")
+    other_port = deployd("host", "add", "web4", "192.0.2.3:2222", "--yes")
+
+    assert (again.exit, "web4 " in again.err, "web3 already" in again.err) == (2, False, True)
+    assert other_port.exit == 0
+    assert "web3 (192.0.2.3) has the same key" in other_port.err
 
 
 def test_a_wrong_name_or_identity_is_refused_before_anything_is_asked(deployd, app, scanned):

@@ -90,14 +90,18 @@ def test_a_failure_without_a_task_keeps_the_last_lines() -> None:
         ("x86_64 0 none root", "python-missing"),
         ("x86_64 1000 /usr/bin/python3", "sudo-refused"),
         ("", "shell-unfit"),
+        (
+            "Welcome to web1!\nAll is logged\ndeployd-looks\nx86_64 0 /usr/bin/python3 root\n",
+            Bare(cpu="x64", is_root=True),
+        ),
     ],
 )
 def test_the_first_look(said: str, found: Bare | str) -> None:
     if isinstance(found, Bare):
-        assert admin._read(HOSTS[0], said.split()) == found
+        assert admin._read(HOSTS[0], admin._own_words(said)) == found
         return
     with pytest.raises(HostError) as caught:
-        admin._read(HOSTS[0], said.split())
+        admin._read(HOSTS[0], admin._own_words(said))
     assert (caught.value.code, caught.value.host) == (found, "web1")
 
 

@@ -26,9 +26,17 @@ def healthy() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def findings(facts: dict[str, Any], *, holder: dict[str, Any] | None = None) -> tuple[doctor.Finding, ...]:
-    held = holder or {"held": False}
-    transport = FakeTransport(lambda argv, _: facts if argv[0] == "facts" else held)
+STATUS = {
+    "current": None, "epoch": 0, "since": None, "config": None, "releases": [], "lock": {"held": False},
+    "maintenance": None, "canary": None, "drained": [], "certificate": None, "disk_free": 1 << 40,
+}  # fmt: skip
+
+
+def findings(
+    facts: dict[str, Any], *, holder: dict[str, Any] | None = None, status: dict[str, Any] | None = None
+) -> tuple[doctor.Finding, ...]:
+    replies = {"facts": facts, "status": status or STATUS}
+    transport = FakeTransport(lambda argv, _: replies.get(argv[0], holder or {"held": False}))
     return doctor.check(HOST, Pool.of({WEB1: transport}))
 
 
@@ -36,6 +44,12 @@ def test_a_healthy_host_has_nothing_to_fix() -> None:
     found = findings(healthy())
     assert {one.level for one in found} == {"ok"}
     assert not [one for one in found if one.fix]
+
+
+def test_what_stands_where_the_link_should_be_is_found() -> None:
+    refused = {"ok": False, "code": "current-not-link", "what": "current is not a symbolic link", "fix": "mv it"}
+    troubles = [one for one in findings(healthy(), status=refused) if one.level != "ok"]
+    assert [(one.level, one.fix) for one in troubles] == [("error", "mv it")]
 
 
 def test_the_login_is_measured_where_it_happened() -> None:

@@ -187,6 +187,10 @@ def test_the_weightiest_failure_is_raised_and_the_others_are_named():
         raise_first({WEB1: down, WEB2: full})
     assert caught.value.code == "disk-full"
     assert "web1 is down" in str(caught.value.details)
+    both = {WEB1: full.but(what="web1: full", host="web1"), WEB2: full.but(what="web2: full")}
+    with pytest.raises(HostError) as caught:
+        raise_first(both)
+    assert caught.value.details == "web2: full"
     raise_first({WEB1: object()})
 
 

@@ -1,0 +1,59 @@
+"""What a person says of a new server comes in; its user, address and port go out, or what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from deployd.errors import HostKeyError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deployd.domain.host import Host
+
+_PLACE = re.compile(
+    r"(?:(?P<user>[^@]+)@)?(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<name>[^:\[\]@]+))(?::(?P<port>\d+))?"
+)
+_USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+_ADDRESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
+_PORTS = range(1, 65536)
+
+
+def parse_place(text: str) -> tuple[str, str, int]:
+    """`[USER@]ADDRESS[:PORT]` as user, address, port; an IPv6 address stands in brackets."""
+    match = _PLACE.fullmatch(text)
+    address = (match["six"] or match["name"]) if match else ""
+    user = (match["user"] or "root") if match else ""
+    port = int(match["port"] or 22) if match else 0
+    if not match or not _ADDRESS.fullmatch(address) or not _USER.fullmatch(user) or port not in _PORTS:
+        bare_six = text.count(":") > 1 and "[" not in text
+        fix = (
+            f"write an IPv6 address in brackets: [{text}]"
+            if bare_six
+            else "write [USER@]ADDRESS[:PORT]: root@203.0.113.7"
+        )
+        raise UsageError(f"{text!r} is not an address", code="address-invalid", fix=fix)
+    return user, address, port
+
+
+def only_one_name(others: Sequence[Host], address: str, port: int) -> None:
+    """A server under two names would be flipped twice by one rollout, which ends in the middle of it."""
+    for other in others:
+        if (other.address.lower(), other.port) == (address.lower(), port):
+            raise UsageError(
+                f"{address} port {port} is {other.name} already",
+                code="host-known",
+                fix=f"use that name, or remove it first: deployd host remove {other.name}",
+            )
+
+
+def same_fingerprint(name: str, wanted: str, found: str) -> None:
+    """Refuse a key that is not the one that was asked for."""
+    if wanted.removeprefix("SHA256:").rstrip("=") != found.removeprefix("SHA256:").rstrip("="):
+        raise HostKeyError(
+            f"the key that {name} showed is another: {found}",
+            host=name,
+            live="not looked at: nothing was sent to it",
+            fix=f"compare with the server's console; expected was {wanted}",
+        )
