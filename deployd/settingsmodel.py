@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     )
     preview_domain: str | None = Field(
         default=None,
-        description="The domain below which every release has its own name, `<release>.<app>.<preview_domain>`: previews of pull requests are linked there.",  # noqa: E501 - one sentence
+        description="The domain below which every release has its own name, `<release>.<app>.<preview_domain>`: previews of pull requests are there, unless the app's deployd.toml names another.",  # noqa: E501 - one sentence
         examples=['"preview.example"'],
     )
     acme_dns: str | None = Field(

@@ -138,8 +138,11 @@ def is_untold(store: Store, ask: Ask) -> bool:
     return known is not None and known.state == "asked" and known.pull.get("commit") == ask.commit
 
 
-def chosen(ask: Ask, file: AppFile, trusted: AppFile | None) -> AppEnvironment:
-    """Hosts and options of a pull request's release; nothing of a fork's own file counts."""
+def chosen(ask: Ask, file: AppFile, trusted: AppFile | None, *, domain: str | None) -> AppEnvironment:
+    """Hosts and options of a pull request's release; nothing of a fork's own file counts.
+
+    Its address is below `domain` (the daemon's setting) where the file names no `preview_domain`.
+    """
     source = trusted if ask.environment == FORK or PREVIEW not in file.environments else file
     if source is None:
         raise NotFoundError(
@@ -148,8 +151,9 @@ def chosen(ask: Ask, file: AppFile, trusted: AppFile | None) -> AppEnvironment:
             fix=f"add [environments.preview] to {_FILE}",
         )
     found = source.environment(PREVIEW)
-    most = found.options.previews.most
-    return replace(found, options=replace(found.options, keep=Keep(releases=most, failed=2 * most)))
+    most, run = found.options.previews.most, found.options.run
+    run = replace(run, preview_domain=run.preview_domain or domain)
+    return replace(found, options=replace(found.options, run=run, keep=Keep(releases=most, failed=2 * most)))
 
 
 def trusted_file(history: History, app: RegisteredApp) -> AppFile | None:

@@ -316,6 +316,7 @@ class Dispatcher:
             paths=self._workshop.paths,
             timeout=self._settings.get("timeout"),
             cancel=running.cancel,
+            preview_domain=self._settings.get("preview_domain"),
         )
         self._store.queue.keep_wish(running.id, wish_to_json(wish))
         return wish

@@ -29,14 +29,26 @@ if TYPE_CHECKING:
 FILE = "deployd.toml"
 
 
-def wish_of(ask: Ask, *, store: Store, paths: StatePaths, timeout: float | None, cancel: threading.Event) -> Wish:
-    """The wish that an ask means at this moment. Raises the DeploydError that says why there is none."""
+def wish_of(
+    ask: Ask,
+    *,
+    store: Store,
+    paths: StatePaths,
+    timeout: float | None,
+    cancel: threading.Event,
+    preview_domain: str | None = None,
+) -> Wish:
+    """The wish that an ask means at this moment. Raises the DeploydError that says why there is none.
+
+    `preview_domain` is the daemon's, for pull requests of apps that have none of their own.
+    """
     if ask.kind == "release":
         app = store.apps.get(ask.app)
         commit, file = read_file(app, ask, paths=paths, cancel=cancel)
         if ask.cause == "pull_request":
             history = History(fetch(app.repository, mirrors=paths.mirrors, cancel=cancel))
-            chosen = with_hosts(previews.chosen(ask, file, previews.trusted_file(history, app)), file)
+            trusted = previews.trusted_file(history, app)
+            chosen = with_hosts(previews.chosen(ask, file, trusted, domain=preview_domain), file)
         else:
             chosen = with_hosts(file.environment(ask.environment), file)
         return ReleaseWish(
