@@ -244,6 +244,8 @@ def test_a_result_is_kept_for_the_same_artifact_runtime_and_paths(tmp_path: Path
     assert stage.remembered(tmp_path, artifact, runtime, paths=["/health"]) is None
     stage.remember(tmp_path, artifact, runtime, found)
     assert stage.remembered(tmp_path, artifact, runtime, paths=["/health"]) == found
+    assert stage.remembered(tmp_path, artifact, runtime, paths=["/more"]) == found  # what is missing stays missing
+    stage.remember(tmp_path, artifact, runtime, replace(found, findings=()))
     assert stage.remembered(tmp_path, artifact, runtime, paths=["/more"]) is None
     (tmp_path / "verified" / f"{artifact}-{runtime}.json").write_text("{")
     assert stage.remembered(tmp_path, artifact, runtime, paths=[]) is None

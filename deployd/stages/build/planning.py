@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from deployd.domain.secret import Secret
 
 # Raised when deployd itself builds, traces or packages differently, so that no old artifact is taken for a new one.
-RECIPE = 12
+RECIPE = 13
 
 
 def plan_for(

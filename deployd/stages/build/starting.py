@@ -55,6 +55,7 @@ def read_by_name(app_dir: Path, entry: str) -> tuple[str, ...]:
     places = ("", "src/") if entry.startswith("src/") else ("",)
     usual = [f"{place}{name}" for place in places for name in _READ if (app_dir / place / name).is_dir()]
     types = _settings_of_types(app_dir) if entry.endswith(("ts", "tsx")) else []
+    usual += ["package.json"] if (app_dir / "package.json").is_file() else []  # its version, for one
     return tuple(dict.fromkeys([*usual, *types, *ownsources.named(app_dir)]))
 
 

@@ -20,13 +20,17 @@ FORMAT = 1
 def remembered(
     artifacts: Path, artifact: ArtifactName, runtime: RuntimeName, *, paths: Collection[str]
 ) -> Verified | None:
-    """What was found, if all of `paths` were asked then. A trial whose server did not start is not remembered."""
+    """What was found, if all of `paths` were asked then, or if a file was missing: a later trial may have no checkout
+    that tells so. A trial whose server did not start for another reason is not remembered.
+    """
     try:
         data = json.loads(_file(artifacts, artifact, runtime).read_text())
         found = Verified.from_json(data["verified"]) if data.get("v") == FORMAT else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if found is not None and set(paths) <= set(found.paths) else None
+    if found is None or any(finding.error and finding.include for finding in found.findings):
+        return found
+    return found if set(paths) <= set(found.paths) else None
 
 
 def remember(artifacts: Path, artifact: ArtifactName, runtime: RuntimeName, verified: Verified) -> None:

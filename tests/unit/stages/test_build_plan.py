@@ -274,4 +274,4 @@ def test_a_recipe_is_of_one_shim() -> None:
     from deployd.stages.package import artifacts
 
     packed = hashlib.sha256(artifacts.shim()).hexdigest()
-    assert (planning.RECIPE, packed) == (12, "703317780d136629a14568516032b5102c83c6261959712852c34fbf78eeee69")
+    assert (planning.RECIPE, packed) == (13, "703317780d136629a14568516032b5102c83c6261959712852c34fbf78eeee69")

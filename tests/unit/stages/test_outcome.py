@@ -243,7 +243,7 @@ def test_a_folder_that_is_a_link_out_of_the_app_is_refused(tmp_path: Path) -> No
 )
 def test_plain_servers(tmp_path: Path, files: dict[str, str], more: dict[str, Any], entry: str, folder: str) -> None:
     found = left(tmp_path, "node", files | {"public/x": "", "views/y": ""}, **more)
-    assert (found.entries, found.folder, found.include) == ((entry,), folder, ("public", "views"))
+    assert (found.entries, found.folder, found.include) == ((entry,), folder, ("public", "views", "package.json"))
 
 
 def test_what_runs_typescript_finds_its_settings(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_what_runs_typescript_finds_its_settings(tmp_path: Path) -> None:
     }
     found = left(tmp_path, "node", files)
     assert found.entries == (wrapper.NAME, "src/x.ts")
-    assert found.include == ("tsconfig.json", "node_modules/@tsconfig/node22/tsconfig.json")
+    assert found.include == ("package.json", "tsconfig.json", "node_modules/@tsconfig/node22/tsconfig.json")
 
 
 def test_a_server_that_nothing_names(tmp_path: Path) -> None:
