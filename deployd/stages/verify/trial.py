@@ -235,5 +235,5 @@ def refusal(found: Iterable[Finding]) -> PackageError | None:
         code="artifact-incomplete" if any(finding.kind != "native" for finding in errors) else "native-mismatch",
         live="unchanged",
         details="\n".join([*(finding.what for finding in errors), *(finding.fix for finding in rest if line)]),
-        fix=fix + ('; or, when it is not needed: `verify = "warn"`' if line else ""),
+        fix=fix + ('; or, when it is not needed, below [verify]: mode = "warn"' if line else ""),
     )
