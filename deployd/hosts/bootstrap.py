@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 1800.0
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(.*)\]")
+_FULL = "No space left on device"
 _FATAL = re.compile(r"^(?:fatal|failed): \[([^\] ]+)[^\]]*\](?:.*?): ([A-Z]+)! => (.*)$")
 
 
@@ -174,6 +175,8 @@ def _message(text: str) -> str:
     except ValueError:
         return text[:1000]
     parts = [str(data[name]).strip() for name in ("msg", "stderr", "module_stderr") if data.get(name)]
+    # what dpkg says of a full disk stands in its plain output alone
+    parts += [line.strip() for line in str(data.get("stdout") or "").splitlines() if _FULL in line][-1:]
     return "\n".join(dict.fromkeys(parts))[:2000] or text[:1000]
 
 
@@ -181,13 +184,14 @@ def _failed(hosts: Sequence[Host], seen: _Output, error: CommandError) -> HostEr
     names = sorted(seen.failures) or [host.name for host in hosts]
     tasks = "; ".join(f"{name}: {task}" for name, (task, _) in sorted(seen.failures.items()))
     details = "\n".join(f"{name}  {task}: {message}" for name, (task, message) in sorted(seen.failures.items()))
+    room = " (`df -h` there says what is full)" if _FULL in details else ""
     return HostError(
         f"bootstrapping {', '.join(names)} failed" + (f" ({tasks})" if tasks else f": {error.what}"),
         code="bootstrap-failed",
         host=names[0] if len(names) == 1 else None,
         live="what was live still is: bootstrapping touches no release",
         details=details or "\n".join(seen.last[-20:]) or None,
-        fix="see to what the task says, then run the same command again: what is done already is not done twice",
+        fix=f"see to what the task says{room}, then run the same command again: what is done already is not done twice",
     )
 
 

@@ -74,6 +74,18 @@ def test_the_failing_task_is_read_from_the_output() -> None:
     assert "No package matching" in (error.details or "")
 
 
+def test_a_disk_that_is_full_is_named() -> None:
+    seen = bootstrap._Output(lambda _: None)
+    said = "Unpacking rsync\n cannot copy extracted data: No space left on device\nErrors were encountered\n"
+    failure = json.dumps({"msg": "apt failed", "stderr": "E: dpkg returned an error code (1)", "stdout": said})
+    seen("TASK [Install packages] ***")
+    seen(f"fatal: [web1]: FAILED! => {failure}")
+    error = bootstrap._failed(HOSTS[:1], seen, CommandError("exited with 2", fix="see"))
+    assert "No space left" in str(error.details)
+    assert "Unpacking" not in str(error.details)
+    assert "df -h" in error.fix
+
+
 def test_a_failure_without_a_task_keeps_the_last_lines() -> None:
     seen = bootstrap._Output(lambda _: None)
     seen("ERROR! the playbook is broken")
