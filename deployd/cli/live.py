@@ -107,7 +107,8 @@ class PlainView(View):
         if sentence is None or not sentence.text:
             return
         if event in NOTES and sentence.about in self._notes:
-            self._notes[sentence.about].append(sentence.text)
+            notes = self._notes[sentence.about]
+            notes[:] = [*(() if event is Event.BAKE_LOOKED else notes), sentence.text]  # a look stands for those before
             return
         if event is Event.STAGE_FINISHED:
             sentence = replace(sentence, text="  ".join([sentence.text.ljust(7), *self._notes.pop(stage, [])]).rstrip())

@@ -10,6 +10,7 @@ from deployd.cli import running
 from deployd.cli.outcome import conclude
 from deployd.cli.verbs import verb
 from deployd.domain.release import Mark
+from deployd.errors import UnreachableError
 
 if TYPE_CHECKING:
     from deployd.cli.context import Cli
@@ -31,6 +32,17 @@ def rollback(
     left is marked bad, and automatic releases pause until `deployd unpin` or a new commit. While a canary is on, only
     that ends, and what is live stays.
     """
+    try:
+        return _back(cli, release)
+    except UnreachableError as error:
+        others = [name for name in cli.hosts() if name != error.host]
+        if not others or error.host not in cli.hosts():
+            raise
+        words = " ".join(["deployd rollback", *([release] if release else []), *(f"--host {name}" for name in others)])
+        raise error.but(fix=f"{error.fix}; the others go back without it by `{words}`") from error
+
+
+def _back(cli: Cli, release: str | None) -> int:
     from deployd.rollouts.wishes import RollbackWish
 
     app, environment = cli.where

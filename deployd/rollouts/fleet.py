@@ -323,7 +323,8 @@ def raise_first(outcomes: Mapping[HostName, Any], *, live: str | None = None) ->
     name, error = min(failures.items(), key=lambda item: isinstance(item[1], UnreachableError))
     others = [f"{other}: {one.what.removeprefix(f'{other}: ')}" for other, one in failures.items() if other != name]
     details = "\n".join([*([error.details] if error.details else []), *others]) or None
-    raise error.but(host=error.host or name, details=details, live=error.live or live)
+    known = live if isinstance(error, UnreachableError) else None  # who could not be asked knows less than the caller
+    raise error.but(host=error.host or name, details=details, live=known or error.live or live)
 
 
 def hold(rollout: Rollout) -> None:

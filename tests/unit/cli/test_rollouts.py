@@ -16,7 +16,7 @@ from deployd import process
 from deployd.cli.outcome import EXIT_CODES
 from deployd.domain.events import Event
 from deployd.domain.release import Mark
-from deployd.errors import CancelledError, ProbeError
+from deployd.errors import CancelledError, ProbeError, UnreachableError
 from deployd.rollouts.wishes import Outcome
 
 R1 = "20261120-101530-aaaaaaa-aaaa"
@@ -359,3 +359,25 @@ def test_what_waits_is_listed_with_its_reason_and_a_rollout_is_shown_step_by_ste
     for word in ("prepare", "1.5 s", "web1", "release prepared, seconds 0.2", "web2: it answered 500", "push main"):
         assert word in shown
     assert json.loads(deployd("show", ROLLOUT, "--json").out)["rollout"]["release"] == R1
+
+
+def test_a_rollback_past_a_host_that_is_away_is_told_with_the_command(deployd, app, client):
+    client.fail = UnreachableError("web2 does not answer", host="web2", fix="wait")
+    done = deployd("rollback")
+    assert done.exit == UnreachableError.exit_code
+    assert "wait; the others go back without it by `deployd rollback --host web1`" in done.err
+
+
+def test_the_line_of_a_bake_says_what_was_seen_last():
+    from deployd.cli.live import PlainView
+    from deployd.cli.render import Screen
+
+    lines: list[str] = []
+    with PlainView(Screen(stdin=Terminal(), stdout=Terminal(), stderr=Terminal()), write=lines.append) as view:
+        view(Event.STAGE_STARTED, stage="bake")
+        for left, said in ((60, "5xx 0 % of 20 requests"), (30, "5xx 0 % of 50 requests")):
+            view(Event.BAKE_LOOKED, seconds_left=left, what=said)
+        view(Event.STAGE_FINISHED, stage="bake", seconds=60)
+    assert len(lines) == 1
+    assert "of 50 requests" in lines[0]
+    assert "of 20 requests" not in lines[0]
