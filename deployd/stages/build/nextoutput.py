@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _REQUIRED = "required-server-files.json"
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~@-][A-Za-z0-9._~@-]*)+")
+_IMAGE = b"/_next/image?url="
+_MOST_PAGES = 500
 _NOT_IN = {"node_modules", ".git", "standalone", "cache", "static", "server"}
 
 
@@ -122,7 +125,7 @@ def _exported(
         static=StaticSite(folder=folder, trailing_slash=bool(config.get("trailingSlash")), not_found=not_found),
         base=base,
         assets=dict.fromkeys(prefixes, f"{folder}/_next/static") if (out / "_next" / "static").is_dir() else {},
-        warnings=(*warnings, *_without_server(dist)),
+        warnings=(*warnings, *_without_server(dist), *_without_images(out)),
     )
 
 
@@ -144,3 +147,14 @@ def _without_server(dist: Path) -> tuple[str, ...]:
         return ()
     way = "take it out of next.config, and deployd runs the app as a server"
     return (f"output: 'export' leaves out what only a server does: {', '.join(lost)}; {way}",)
+
+
+def _without_images(out: Path) -> tuple[str, ...]:
+    """Whether a page asks for an image that Next.js's server would make; the build says nothing of it."""
+    pages = itertools.islice((path for path in out.rglob("*.html") if path.is_file()), _MOST_PAGES)
+    page = next((path for path in pages if _IMAGE in path.read_bytes()), None)
+    if page is None:
+        return ()
+    way = "set images.unoptimized (or a loader) in next.config, or take output out of it"
+    asks = f"{page.relative_to(out)} asks for one (/_next/image), which answers 404"
+    return (f"output: 'export' has no server that makes images smaller, and {asks}; {way}",)

@@ -127,6 +127,18 @@ def test_the_entry_of_deployd_toml_is_a_custom_server(tmp_path: Path) -> None:
     assert "gone.js" in refused(tmp_path, "nextjs", NEXT, entry="gone.js").what
 
 
+def test_an_export_that_asks_a_server_for_images_is_told(tmp_path: Path) -> None:
+    files = NEXT | {
+        ".next/required-server-files.json": required(output="export"),
+        "out/index.html": "<img src='/a.png'>",
+    }
+    assert left(tmp_path / "a", "nextjs", files).warnings == ()
+    files |= {"out/docs/a.html": '<img srcSet="/docs/_next/image?url=%2Fa.png&amp;w=64">'}
+    (told,) = left(tmp_path / "b", "nextjs", files).warnings
+    assert "docs/a.html" in told
+    assert "images.unoptimized" in told
+
+
 def test_an_export_is_a_site(tmp_path: Path) -> None:
     config = required(output="export", trailingSlash=True, basePath="/docs")
     found = left(
