@@ -80,13 +80,15 @@ def _address(text: str) -> str:
 
 def _page(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(_MOST + 1)  # whatever is named: a pipe, or a device without an end
+        text = data[:_MOST].decode(errors="strict" if len(data) <= _MOST else "ignore")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(
             f"{path} cannot be read: {reason}", code="page-unreadable", fix="name an HTML file: --page maintenance.html"
         ) from error
-    if len(text.encode()) > _MOST:
+    if len(data) > _MOST:
         raise UsageError(
             f"{path} is larger than {_MOST // 1_000_000} MB", code="page-too-large", fix="put its pictures elsewhere"
         )
