@@ -148,10 +148,12 @@ def parse(text: str, *, path: str = "deployd.toml") -> AppFile:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
+        twice = str(error).startswith(("Cannot overwrite", "Cannot declare"))
+        fix = "what it says stands in the file already: write into the table that is there, once" if twice else ""
         raise ConfigError(
             f"{path} is not TOML: {error}",
             code="app-file-syntax",
-            fix="correct that line; `deployd docs` shows the whole file",
+            fix=fix or "correct that line; `deployd docs` shows the whole file",
         ) from error
     tables = _in_full(tables)
     problems: list[_Problem] = []

@@ -22,6 +22,7 @@ NATIVES: dict[str, Callable[[], Stranger]] = {
     "14.2-npm": lambda: nativesites.natives("14.2"),
     "13.5-npm": lambda: nativesites.natives("13.5"),
     "16-pnpm-in-the-bundle": lambda: nativesites.natives("16", manager="pnpm", outside=False),
+    "compiled-16": nativesites.compiled,
     "prisma-16": nativesites.prisma,
     "prisma-15.5-pnpm": lambda: nativesites.prisma("15.5", manager="pnpm"),
     "prisma-16-own-folder": lambda: nativesites.prisma(output="generated/prisma"),

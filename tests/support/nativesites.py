@@ -92,6 +92,30 @@ def natives(line: str, *, manager: str = "npm", outside: bool = True) -> Strange
     )
 
 
+_SQLITE = """
+import Database from "better-sqlite3";
+export const dynamic = "force-dynamic";
+export function GET() { return new Response("sqlite " + new Database(":memory:").prepare("select 'hello' as word").get().word); }
+"""
+
+
+def compiled(line: str = "16") -> Stranger:
+    """A package that compiles itself when it is installed, unless it reaches the place of its binaries."""
+    return Stranger(
+        files={
+            "package.json": sites.package(
+                dependencies=sites.next_needs(line) | {"better-sqlite3": "12.4.1"},
+                scripts={"build": "next build", "start": "next start"},
+            ),
+            "app/layout.jsx": nextstrangers.LAYOUT,
+            "app/page.jsx": "export default () => <p>sqlite home</p>;\n",
+            "app/db/route.js": _SQLITE,
+        },
+        answers={"/": "sqlite home", "/db": "sqlite hello"},
+        manager="npm",
+    )
+
+
 _SCHEMA = """generator client {
   provider = "%s"
   %s

@@ -179,6 +179,8 @@ def test_every_example_and_default_is_valid(key):
         ('name = "shop"\n[environments.p]\ndomains = ["a b"]\n', "should be a list of domains", "shop.example"),
         ('name = "shop"\n[environments.p]\nport = 70000\n', "should be a port, 1 to 65535", "80"),
         ("name = \n", "deployd.toml is not TOML", "correct that line"),
+        ('verify = "warn"\n[verify]\n', "is not TOML: Cannot overwrite", "write into the table that is there"),
+        ("[trace]\n[trace]\n", "is not TOML: Cannot declare", "write into the table that is there"),
     ],
 )
 def test_each_mistake_is_told(text, what, fix):
