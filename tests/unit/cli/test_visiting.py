@@ -62,7 +62,13 @@ def test_whole_networks_are_let_in(deployd, app, doors):
 
 @pytest.mark.parametrize(
     "words",
-    [["--allow", "10.0.0.0/33"], ["--allow", "shop.example"], ["--page", "nothing.html"], ["--page", "."], ["--page", "/dev/zero"]],
+    [
+        ["--allow", "10.0.0.0/33"],
+        ["--allow", "shop.example"],
+        ["--page", "nothing.html"],
+        ["--page", "."],
+        ["--page", "/dev/zero"],
+    ],
 )
 def test_what_maintenance_does_not_take(deployd, app, doors, words):
     done = deployd("maintenance", "on", *words)
