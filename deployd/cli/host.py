@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployd.cli.context import parse_id, select
-from deployd.cli.places import only_one_name, parse_place, same_fingerprint
+from deployd.cli.places import only_one_name, parse_place, same_fingerprint, shown
 from deployd.cli.verbs import Noun, verb
 from deployd.domain.host import Host
 from deployd.domain.ids import AppName, HostName
@@ -82,7 +82,9 @@ def add(
         host_key=key,
     )
     cli.client.add_host(host)
-    cli.out.result(as_json(host) | {"fingerprint": found}, f"{name} is {user}@{address}:{port}, its key is pinned")
+    cli.out.result(
+        as_json(host) | {"fingerprint": found}, f"{name} is {user}@{shown(address, port)}, its key is pinned"
+    )
     cli.out.next(f"deployd host bootstrap {name}")
 
 
@@ -105,7 +107,7 @@ def list_(cli: Cli) -> None:
     rows = [
         (
             cli.out.paint(str(host.name), "bold"),
-            f"{host.address}:{host.port}",
+            shown(host.address, host.port),
             host.admin_user,
             keys.fingerprint(host.host_key),
             *((f"by {drained[host.name]}" if host.name in drained else "",) if drained else ()),

@@ -28,13 +28,19 @@ def parse_place(text: str) -> tuple[str, str, int]:
     port = int(match["port"] or 22) if match else 0
     if not match or not _ADDRESS.fullmatch(address) or not _USER.fullmatch(user) or port not in _PORTS:
         bare_six = text.count(":") > 1 and "[" not in text
+        who, at, rest = text.rpartition("@")
         fix = (
-            f"write an IPv6 address in brackets: [{text}]"
+            f"write an IPv6 address in brackets: {who}{at}[{rest}]"
             if bare_six
             else "write [USER@]ADDRESS[:PORT]: root@203.0.113.7"
         )
         raise UsageError(f"{text!r} is not an address", code="address-invalid", fix=fix)
     return user, address, port
+
+
+def shown(address: str, port: int) -> str:
+    """`ADDRESS:PORT` as `host add` takes it."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def only_one_name(others: Sequence[Host], address: str, port: int) -> None:

@@ -11,7 +11,7 @@ from deployd import appfile
 from deployd.cli import reference
 from deployd.cli.host import ssh_argv
 from deployd.cli.init import app_name
-from deployd.cli.places import parse_place
+from deployd.cli.places import parse_place, shown
 from deployd.errors import UnreachableError, UsageError
 from deployd.hosts import doctor, keys
 from deployd.hosts.doctor import Finding
@@ -74,6 +74,14 @@ def test_an_ipv6_address_without_brackets_gets_the_right_hint():
     with pytest.raises(UsageError) as caught:
         parse_place("2001:db8::7")
     assert "[2001:db8::7]" in caught.value.fix
+    with pytest.raises(UsageError) as caught:
+        parse_place("ada@2001:db8::7")
+    assert caught.value.fix.endswith(" ada@[2001:db8::7]")
+
+
+@pytest.mark.parametrize("place", ["[2001:db8::7]:22", "203.0.113.7:2222", "web1.example:22"])
+def test_an_address_is_shown_as_it_is_typed(place):
+    assert shown(*parse_place(place)[1:]) == place
 
 
 def test_add_shows_the_key_and_asks(deployd, app, client, scanned):
