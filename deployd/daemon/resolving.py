@@ -54,7 +54,7 @@ def wish_of(
         return ReleaseWish(
             app=ask.app,
             environment=ask.environment,
-            source=SourceRequest(repository=app.repository, ref=commit, subdir=app.subdir),
+            source=SourceRequest(repository=app.repository, ref=commit, subdir=app.subdir, branch=_branch_of(ask)),
             hosts=chosen.hosts,
             options=chosen.options,
             activate=ask.activate,
@@ -91,6 +91,12 @@ def wish_of(
         confirm_within=ask.confirm_within,
         during_freeze=ask.during_freeze,
     )
+
+
+def _branch_of(ask: Ask) -> str | None:
+    """The branch that was pushed, or `pull/12`; None of a tag, and where nobody said."""
+    is_tag = bool((ask.details or {}).get("tag"))
+    return ask.branch if ask.cause in {"push", "pull_request"} and not is_tag else None
 
 
 def places_of(

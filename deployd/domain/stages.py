@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 class SourceRequest:
     """What to build: `repository` is a URL or a local path, `subdir` the app's folder in it ("" for the root).
 
-    `dirty` takes the working tree of a local repository as it is.
+    `dirty` takes the working tree of a local repository as it is. `branch` is what a commit in `ref` was pushed to, or
+    `pull/12`: a pull request's commit is on no branch, and a commit may be the head of several.
     """
 
     repository: str
     ref: str = "HEAD"
     subdir: str = ""
     dirty: bool = False
+    branch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

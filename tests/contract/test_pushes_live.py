@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deployd.domain.ids import AppName, EnvironmentName
+from deployd.domain.ids import AppName, EnvironmentName, ReleaseId
 from deployd.domain.secret import Secret
 from deployd.paths import StatePaths
 from deployd.remote.client import RemoteClient
@@ -299,8 +299,10 @@ def test_a_pull_request_from_its_opening_to_its_end(world):
         ((release, variables),) = world.on_host("web2").items()
         ready = world.previews()[12]
         assert (ready["state"], ready["release"]) == ("ready", release)
-        assert ready["address"] == f"https://{release}.shop.preview.example"
+        assert ready["address"] == f"http://{release}.shop.preview.example"
         assert "API_KEY" in variables
+        wish = world.client.store.rollouts.bringing(ReleaseId(release))[0].wish
+        assert wish["source"]["branch"] == "pull/12"  # its address `pr-12` is made of it
 
         # a fork: nothing before a yes, and never the variables
         fork = world.branch("apps/shop/evil")

@@ -33,6 +33,10 @@ def test_the_tree_says_where_it_comes_from(repository: Repository, checkout: Any
     assert (tree.branch, tree.subject, tree.author) == ("main", "second", "Ada <ada@example.com>")
     assert not tree.dirty
     assert checkout(repository, "HEAD~1").branch is None
+    # a commit of a pull request, and one that several branches have: the forge said which it is
+    repository.git("branch", "beside")
+    for place in (repository, f"file://{repository.path}"):
+        assert checkout(place, tree.commit, branch="pull/12").branch == "pull/12"
 
 
 def asked(tree: SourceTree, *words: str) -> str:

@@ -43,9 +43,8 @@ def checkout(
         kept = mirror.kept(request.repository, request.ref, mirrors=mirrors)
         found = kept or mirror.fetch(request.repository, mirrors=mirrors, cancel=cancel)
         commit = request.ref if kept else mirror.resolve(found, request.ref)
-        tree = _commit(
-            found, commit, request=request, branch=_branch(found.git_dir, request.ref), into=into, cancel=cancel
-        )
+        branch = request.branch or _branch(found.git_dir, request.ref)
+        tree = _commit(found, commit, request=request, branch=branch, into=into, cancel=cancel)
     report(
         Event.SOURCE_CHECKED_OUT,
         commit=tree.commit, branch=tree.branch, ref=tree.ref, dirty=tree.dirty, subject=tree.subject,
@@ -82,7 +81,8 @@ def _local(
     found = mirror.kept(str(top), commit, mirrors=mirrors) or mirror.fetch(
         str(top), mirrors=mirrors, wanted=commit, cancel=cancel
     )
-    return _commit(found, commit, request=request, branch=_branch_here(top, request.ref), into=into, cancel=cancel)
+    branch = request.branch or _branch_here(top, request.ref)
+    return _commit(found, commit, request=request, branch=branch, into=into, cancel=cancel)
 
 
 def _commit(
