@@ -81,4 +81,11 @@ def _flag(value: Any) -> bool:
     raise ValueError(msg)
 
 
-_CONVERTERS: dict[Any, Callable[[Any], Any]] = {str: str, Path: Path, int: _whole, float: float, bool: _flag}
+def _path(value: Any) -> Path:
+    if not str(value):  # an unset variable in a script: it would be the current folder
+        msg = "it is empty"
+        raise ValueError(msg)
+    return Path(value)
+
+
+_CONVERTERS: dict[Any, Callable[[Any], Any]] = {str: str, Path: _path, int: _whole, float: float, bool: _flag}

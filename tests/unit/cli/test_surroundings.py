@@ -60,6 +60,14 @@ def test_a_folder_that_may_not_be_written_is_told_with_its_name(deployd, app, cl
     assert json.loads(done.err)["error"]["what"] == "this machine refused: /srv/app/deployd.toml: Permission denied"
 
 
+@pytest.mark.parametrize("option", ["--state-dir", "--app-dir"])
+def test_an_empty_folder_is_not_the_current_one(deployd, app, option):
+    done = deployd("host", "list", option, "")
+
+    assert (done.exit, done.out) == (2, "")
+    assert option in done.err
+
+
 def test_a_state_folder_that_cannot_be_made_is_a_wrong_setting(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError) as caught:
