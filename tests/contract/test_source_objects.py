@@ -110,4 +110,4 @@ def test_a_push_is_placed_and_checked_out_with_few_gits(repository, tmp_path, gi
     assert git(tmp_path / "tree", "rev-parse", "HEAD") == commit
     assert git(tmp_path / "tree", "rev-parse", "--abbrev-ref", "HEAD") == "main"
     assert git(tmp_path / "tree", "status", "--porcelain") == ""
-    assert len(gits) <= 10, gits
+    assert len(gits) <= 10, "\n".join(" ".join(one) for one in gits)

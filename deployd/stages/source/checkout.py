@@ -96,7 +96,7 @@ def _commit(
 ) -> SourceTree:
     with ThreadPoolExecutor(1) as beside:  # git's own files go beside the tree's, and take as long
         own = beside.submit(commitonly.write, into, commit, branch=branch, git_dir=found.git_dir, cancel=cancel)
-        _lay_out(found, commit, into=into, cancel=cancel, mirrors=found.git_dir.parent)
+        listing = _lay_out(found, commit, into=into, cancel=cancel, mirrors=found.git_dir.parent)
         own.result()
     told = git.run("log", "-1", "--format=%T%x00%s%x00%an <%ae>", commit, git_dir=found.git_dir).text.rstrip("\n")
     tree_hash, subject, author = told.split("\0", 2)
@@ -110,12 +110,11 @@ def _commit(
         subject=subject,
         author=author,
         dirty=False,
-        built_hash=_built_hash(found, commit),
+        built_hash=_built_hash(listing),
     )
 
 
-def _built_hash(found: mirror.Mirror, commit: str) -> str:
-    listing = git.run("ls-tree", "-r", "-z", "--full-tree", commit, git_dir=found.git_dir).stdout
+def _built_hash(listing: bytes) -> str:
     digest = hashlib.sha256()
     for line in listing.split(b"\0"):
         if not working.is_own(line.rpartition(b"\t")[2]):
@@ -145,7 +144,8 @@ def _dirty(request: SourceRequest, *, top: Path, commit: str | None, into: Path)
     )
 
 
-def _lay_out(found: mirror.Mirror, commit: str, *, into: Path, cancel: threading.Event | None, mirrors: Path) -> None:
+def _lay_out(found: mirror.Mirror, commit: str, *, into: Path, cancel: threading.Event | None, mirrors: Path) -> bytes:
+    """The tree's files go into `into`; its listing comes back as git prints it, entries ended by a zero byte."""
     # an index of its own, so that checkouts of one mirror do not meet; and no `git archive`, which drops export-ignore
     with tempfile.TemporaryDirectory(prefix=".index-", dir=mirrors) as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
@@ -155,12 +155,13 @@ def _lay_out(found: mirror.Mirror, commit: str, *, into: Path, cancel: threading
             git_dir=found.git_dir, env=index, cancel=cancel, cwd=into,
         )  # fmt: skip
     large.fill(into, repository=found.repository, mirror=found.git_dir, commit=commit)
-    for path, sub_commit in _gitlinks(found, commit):
+    listing = git.run("ls-tree", "-r", "-z", commit, git_dir=found.git_dir).stdout
+    for path, sub_commit in _gitlinks(listing.decode(errors="surrogateescape")):
         _submodule(found, path=path, commit=sub_commit, into=into, cancel=cancel, mirrors=mirrors)
+    return listing
 
 
-def _gitlinks(found: mirror.Mirror, commit: str) -> list[tuple[str, str]]:
-    listing = git.run("ls-tree", "-r", "-z", commit, git_dir=found.git_dir).stdout.decode(errors="surrogateescape")
+def _gitlinks(listing: str) -> list[tuple[str, str]]:
     entries = (line.partition("\t") for line in listing.split("\0") if line.startswith("160000 "))
     return [(path, head.split()[2]) for head, _, path in entries]
 
