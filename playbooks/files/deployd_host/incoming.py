@@ -62,13 +62,18 @@ def known_files(place: Place, *, without: str | None = None) -> Iterator[tuple[s
 def end_receivers(incoming: str, *, within: float = 5.0) -> None:
     """End what still receives for a connection that broke, and wait until it has put its part of a file aside.
 
-    It would hold that part until its own time limit, and the next try would send the file from its beginning.
+    It would hold that part until its own time limit, and the next try would send the file from its beginning. A
+    receiver closes the file before it puts it aside, and leaves the folder when it ends; a second signal would cut that
+    short.
     """
     user, deadline = deploy_ids()[0], time.monotonic() + within
-    while found := [pid for pid in names_in("/proc") if pid.isdigit() and _receives(pid, incoming, user=user)]:
-        for pid in found:
+    told: set[int] = set()
+    while found := dict(_receivers(incoming, user=user)):
+        writing = {pid for pid, writes in found.items() if writes}
+        for pid in (writing or set(found)) - told:
+            told.add(pid)
             try:
-                os.kill(int(pid), 15)
+                os.kill(pid, 15)
             except ProcessLookupError:
                 continue
         if time.monotonic() > deadline:
@@ -76,15 +81,19 @@ def end_receivers(incoming: str, *, within: float = 5.0) -> None:
         time.sleep(0.02)
 
 
-def _receives(pid: str, incoming: str, *, user: int) -> bool:
-    """Whether the process is the deploy user's, another one than this, and writes below the folder."""
-    try:
-        if int(pid) == os.getpid() or os.stat(f"/proc/{pid}").st_uid != user:
-            return False
-        opened = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
-        return any(path.startswith(f"{incoming}/") for path in opened)
-    except OSError:
-        return False
+def _receivers(incoming: str, *, user: int) -> Iterator[tuple[int, bool]]:
+    """The deploy user's other processes in or below the folder: the pid, and whether it has a file open there."""
+    for pid in names_in("/proc"):
+        process = f"/proc/{pid}"
+        try:
+            if not pid.isdigit() or int(pid) == os.getpid() or os.stat(process).st_uid != user:
+                continue
+            opened = [os.readlink(f"{process}/fd/{name}") for name in os.listdir(f"{process}/fd")]
+            writes = any(path.startswith(f"{incoming}/") for path in opened)
+            if writes or f"{os.readlink(f'{process}/cwd')}/".startswith(f"{incoming}/"):
+                yield int(pid), writes
+        except OSError:
+            continue
 
 
 def verb_begin(call: Call) -> Json:
