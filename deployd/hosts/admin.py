@@ -75,6 +75,7 @@ def look(host: Host, *, connect_timeout: float = 10.0) -> Bare:
         raise causes.unreachable(host, error, seconds=time.monotonic() - started) from error
     finally:
         connection.close()
+        connection.client.close()  # fabric closes only what was connected to its end
     return _read(host, _own_words(done.stdout))
 
 
