@@ -1,4 +1,4 @@
-"""Next.js 16 live on a host: one app with both routers and every feature that they share.
+"""Next.js 14.2 and 16 live on a host, one app each with both routers and every feature that the two share.
 
 The other lines, routers, package managers and outputs are in tests/matrix (`make test-matrix`).
 """
@@ -17,8 +17,16 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.timeout(900)
-def test_a_strangers_app_goes_live_with_all_that_it_has(world: World) -> None:
-    row = nextflow.run(world, Cell(line="16", router="both", manager="npm", output="none", src=True))
+@pytest.mark.parametrize(
+    "cell",
+    [
+        Cell(line="14.2", router="both", manager="npm", output="none"),
+        Cell(line="16", router="both", manager="npm", output="none", src=True),
+    ],
+    ids=str,
+)
+def test_a_strangers_app_goes_live_with_all_that_it_has(world: World, cell: Cell) -> None:
+    row = nextflow.run(world, cell, rebuild=cell.line == "16")
 
     assert row.failed == {}
     assert len(row.passed) > 12, row.passed

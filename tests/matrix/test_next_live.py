@@ -11,21 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import nextcells, nextflow
-from tests.support.nextcells import Cell
 
 if TYPE_CHECKING:
+    from tests.support.nextcells import Cell
     from tests.support.world import World
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize(
-    "cell",
-    [
-        Cell(line="14.2", router="both", manager="npm", output="none"),
-        *(cell for line in nextcells.LINES for cell in nextcells.cells(line)),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("cell", [cell for line in nextcells.LINES for cell in nextcells.cells(line)], ids=str)
 def test_an_app_goes_live_with_all_that_it_has(world: World, cell: Cell) -> None:
     row = nextflow.run(world, cell)
 
