@@ -81,7 +81,8 @@ class Fleet:
         client.close()
 
     def copy(self, to: Path) -> Fleet:
-        shutil.copytree(self.folder, to, symlinks=True, dirs_exist_ok=True)
+        spare = shutil.ignore_patterns(".reserve")  # 8 MiB for bad days
+        shutil.copytree(self.folder, to, symlinks=True, dirs_exist_ok=True, ignore=spare)
         return Fleet(to, self.server)
 
     def client(self) -> Client:
