@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.contract.fakehost import A, B, Package
+from tests.support.stopping import stop
 
 if TYPE_CHECKING:
     from tests.contract.fakehost import FakeHost
@@ -369,7 +370,7 @@ def test_facts_say_whether_the_web_server_answers(host: FakeHost, web: RealWeb) 
     assert web.process
     port = {"DEPLOYD_HOST_WEB_PORT": str(web.plain)}
     assert host.raw("facts", **port).json["web_answers"] is True
-    web.process.send_signal(signal.SIGSTOP)
+    stop(web.process.pid)
     slow = {"DEPLOYD_HOST_WEB_WITHIN": "0.3"}
     assert host.raw("facts", **port, **slow).json["web_answers"] is False
     web.process.send_signal(signal.SIGCONT)

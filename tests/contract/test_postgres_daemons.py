@@ -22,6 +22,7 @@ from tests.contract.test_daemon_life import (
     wish,
 )
 from tests.support.daemons import Served
+from tests.support.stopping import stop
 
 LEASE = 3.0
 
@@ -196,7 +197,7 @@ def stopped_and_woken(both) -> None:
     one, two = pair(both, fault="before:flip=pause:3")
     rollout = both.ask_of(one, "one", "two", "three", "four")
     both.until(lambda: stages(both, rollout).count("prepare") == 2)
-    one.process.send_signal(signal.SIGSTOP)
+    stop(one.process.pid)
     assert_live(both, rollout, two)
     newest = release(two, "newest")
     one.process.send_signal(signal.SIGCONT)

@@ -18,6 +18,7 @@ import pytest
 
 from deployd.hosts import webserver
 from tests.contract.realweb import LAUNCH
+from tests.support.stopping import stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,12 +205,12 @@ def test_a_killed_one_is_replaced_and_an_end_lets_others_wait(kept: Kept) -> Non
 
 
 def test_one_that_hangs_gets_a_successor_and_is_killed(kept: Kept) -> None:
-    kept.environment["DEPLOYD_WEB_SILENT"] = "1"
+    kept.environment["DEPLOYD_WEB_SILENT"] = "2"
     kept.start()
     assert kept.ask() == "from one"
     (pid,) = kept.caddies()
     kept.wait_until_watched()
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
 
     assert kept.ask() == "from one"  # who waits where it does not accept is answered, too
     kept.wait_for_end_of(pid)
@@ -224,7 +225,7 @@ def test_one_that_was_only_slow_finishes_what_it_has(kept: Kept) -> None:
     with socket.create_connection(("127.0.0.1", kept.port), 30) as early:
         early.sendall(b"GET / HTTP/1.1\r\n")
         kept.wait_for_visitors()
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         kept.configure("two")
         deadline = time.monotonic() + 30
         while not (kept.folder / "run/g2/admin.sock").exists():

@@ -7,6 +7,7 @@ import signal
 import time
 
 from tests.faults.fleets import APP, PRODUCTION, wait_for
+from tests.support.stopping import stop
 
 
 def test_a_second_release_says_who_runs_and_exits_4(released):
@@ -62,7 +63,7 @@ def test_a_rollback_takes_over_from_a_process_that_hangs_and_is_not_overtaken(tw
     running = fleet.start("release", "--commit", "three", fault="before:flip=pause:3")
     wait_for(lambda: "probe" in (fleet.hosts / "web1" / "calls").read_text().splitlines()[-1])
     time.sleep(1)  # not in the middle of a write: whoever is stopped there holds SQLite's own lock
-    os.kill(running.pid, signal.SIGSTOP)
+    stop(running.pid)
 
     code, done = fleet.run("rollback", DRIVE_TAKE_OVER_AFTER="1")
 

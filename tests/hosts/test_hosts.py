@@ -23,6 +23,7 @@ from deployd.hosts import bootstrap, doctor, keys
 from deployd.hosts.pool import Pool
 from deployd.stages import activate, ship, supervise
 from tests.support.labfleet import APP, ENVIRONMENT, Fleet, wait_until
+from tests.support.stopping import stop
 
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHNs6IeX4VoAWMbm2uBu8oTz2KjDrUY2Gf0zsk0DgM7E"
 
@@ -283,7 +284,7 @@ def test_a_receiver_that_was_left_alone_is_ended_and_keeps_its_part(fleet: Fleet
         ):
             held.set()
             for pid in ssh_processes(fleet):
-                os.kill(int(pid), signal.SIGSTOP)
+                stop(int(pid))
 
     def first() -> None:
         with fleet.pool() as other:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from deployd.rollouts.testing import FolderHost, FolderPool, folder_host
 from deployd.rollouts.wishes import PromoteWish, ReleaseWish, RollbackWish
 from deployd.rollouts.workshop import Workshop
 from deployd.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DRIVE = Path(__file__).parents[2] / "faults" / "drive.py"
 
@@ -50,10 +54,13 @@ class Fleet:
             durable=False,
         )
         self.events: list[dict] = []
+        self.upon: dict[str, Callable[[dict], None]] = {}  # what is done before the rollout goes on after an event
         self.cancel = threading.Event()
 
     def report(self, event, /, **fields) -> None:
         self.events.append({"event": str(event), **fields})
+        if str(event) in self.upon:
+            self.upon[str(event)](fields)
 
     def told(self, event: str) -> list[dict]:
         return [one for one in self.events if one["event"] == event]

@@ -33,22 +33,21 @@ def row(release: str, count: int, errors: int, route: str = "/checkout", bucket:
 
 
 def answer(fleet, name: str, *rows: list[list]) -> None:
-    fleet.make(name, "traffic.part", json.dumps([one for some in rows for one in some]))
-    (fleet.host(name).root / "traffic.part").replace(fleet.host(name).root / "traffic")
+    fleet.make(name, "traffic", json.dumps([one for some in rows for one in some]))
 
 
 def release_when_known(fleet, commit: str, rows, options: Options = QUICK) -> object:
     """Release; as soon as its id is known, hosts answer `rows(id)`."""
 
-    def watch() -> None:
-        while not (made := list(fleet.told("release_started"))):
-            time.sleep(0.01)
+    def begin(told: dict) -> None:
         for name in fleet.names:
-            answer(fleet, name, *rows(made[-1]["release"]))
+            answer(fleet, name, *rows(told["release"]))
 
-    fleet.events.clear()
-    threading.Thread(target=watch, daemon=True).start()
-    return fleet.release(commit, options=options)
+    fleet.upon["release_started"] = begin
+    try:
+        return fleet.release(commit, options=options)
+    finally:
+        del fleet.upon["release_started"]
 
 
 def test_a_release_with_errors_goes_back_and_says_why_with_numbers(fleet_of_three):
