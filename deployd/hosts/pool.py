@@ -6,7 +6,6 @@ wrong on one host is a value, not an exception across threads: the others are no
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from deployd.errors import HostError, NotFoundError
+from deployd.hosts.folders import PrivateFolder
 from deployd.hosts.helper import Helper
 from deployd.hosts.local import Local
 from deployd.hosts.ssh import Ssh
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from deployd.paths import StatePaths
 
 _T = TypeVar("_T")
-# A unix socket's path has 108 bytes, and OpenSSH adds 17 to a control path while it makes the socket.
-_LONGEST_FOLDER = 70
 
 
 class Pool:
@@ -52,7 +50,7 @@ class Pool:
         self._helpers = {name: Helper(transport) for name, transport in self._transports.items()}
         self._logins: dict[HostName, float] = {}
         self._wires: dict[HostName, Wire] = {}
-        self._folder: Path | None = None
+        self._folder: PrivateFolder | None = None
         self._closed = False
         self._lock = threading.RLock()
 
@@ -175,8 +173,8 @@ class Pool:
         if isinstance(transport, Local):
             return LocalWire(transport)
         if self._folder is None:
-            self._folder = _private_folder()
-        folder = Path(tempfile.mkdtemp(prefix="", dir=self._folder))
+            self._folder = PrivateFolder()
+        folder = Path(tempfile.mkdtemp(prefix="", dir=self._folder.path))
         return SshWire(self.host(name), key=self._key, folder=folder, connect_timeout=self._timeout)
 
     def close(self) -> None:
@@ -193,19 +191,10 @@ class Pool:
         for closer in closers:
             closer.join()
         if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _private_folder() -> Path:
-    """A folder of ours alone (0700) with a short path."""
-    folder = Path(tempfile.mkdtemp(prefix="dpl-"))
-    if len(str(folder)) > _LONGEST_FOLDER:
-        folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix="dpl-", dir="/tmp"))
-    return folder
