@@ -16,20 +16,23 @@ import subprocess
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployd.errors import CancelledError, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 Child = subprocess.Popen[bytes]
 """A program that `spawn` started."""
 _GRACE = 5.0
 _KEPT_BYTES = 16 * 1024 * 1024
 _LONGEST_LINE = 1024 * 1024
+_OF_A_TERMINAL = {-signal.SIGINT, -signal.SIGQUIT, -signal.SIGHUP}
+_TRIES, _LOOKS = 20, 200
 _LONG, _PAUSE = 0.002, 0.1  # seconds for one chunk's lines
 
 
@@ -90,15 +93,17 @@ def spawn(
     try:
         if shutil.which(argv[0], path=clean["PATH"]) is None:
             raise FileNotFoundError(f"no {argv[0]} on PATH")
-        return subprocess.Popen(
-            _tied(argv) if dies_with_us else list(argv),
-            cwd=cwd,
-            env=clean,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-            pass_fds=tuple(pass_fds),
+        return _begun(
+            lambda: subprocess.Popen(
+                _tied(argv) if dies_with_us else list(argv),
+                cwd=cwd,
+                env=clean,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                pass_fds=tuple(pass_fds),
+            )
         )
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno == errno.E2BIG:
@@ -112,6 +117,32 @@ def spawn(
         raise CommandError(
             f"{argv[0]} could not be started: {error}", code="command-missing", fix=f"install {name}, or see PATH"
         ) from error
+
+
+def _begun(begin: Callable[[], Child]) -> Child:
+    """A child that has a session of its own; another one for each that the terminal's Ctrl-C ended before it had."""
+    child = begin()
+    for _ in range(_TRIES):
+        if not _was_never_ours(child):
+            break
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream:
+                stream.close()
+        child = begin()
+    return child
+
+
+def _was_never_ours(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a signal of the terminal's (Ctrl-C) ended a child before it had a session, and a program, of its own."""
+    for _ in range(_LOOKS):
+        code = process.poll()
+        if code is not None:
+            return code in _OF_A_TERMINAL
+        with suppress(OSError):
+            if Path("/proc", str(process.pid), "cmdline").read_bytes():
+                return False
+        time.sleep(0.001)  # one that ends, or takes on its program, has no words just then
+    return False
 
 
 def end(process: subprocess.Popen[bytes], *, grace: float = _GRACE) -> None:

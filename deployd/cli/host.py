@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployd.cli.context import parse_id, select
-from deployd.cli.places import only_one_name, parse_place, same_fingerprint, shown
+from deployd.cli.places import only_one_name, parse_fingerprint, parse_place, same_fingerprint, shown
 from deployd.cli.verbs import Noun, verb
 from deployd.domain.host import Host
 from deployd.domain.ids import AppName, HostName
@@ -53,6 +53,8 @@ def add(
     """
     host_name = parse_id(HostName.parse, name, flag="NAME")
     user, address, port = parse_place(place)
+    if fingerprint is not None:
+        parse_fingerprint(fingerprint)
     if identity is not None and not identity.expanduser().is_file():
         raise UsageError(f"there is no file {identity}", code="identity-missing", fix="name the admin's private key")
     from deployd.hosts import keys

@@ -17,6 +17,7 @@ _PLACE = re.compile(
 )
 _USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
 _ADDRESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
+_FINGERPRINT = re.compile(r"(?:SHA256:)?[A-Za-z0-9+/]{43}=?")
 _PORTS = range(1, 65536)
 
 
@@ -52,6 +53,14 @@ def only_one_name(others: Sequence[Host], address: str, port: int) -> None:
                 code="host-known",
                 fix=f"use that name, or remove it first: deployd host remove {other.name}",
             )
+
+
+def parse_fingerprint(text: str) -> str:
+    """`SHA256:...` as ssh-keygen tells it, with or without the word before it."""
+    if _FINGERPRINT.fullmatch(text):
+        return text
+    fix = "write it as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` tells it on the server: SHA256:..."
+    raise UsageError(f"--fingerprint {text!r} is not a key's fingerprint", code="fingerprint-invalid", fix=fix)
 
 
 def same_fingerprint(name: str, wanted: str, found: str) -> None:

@@ -110,6 +110,14 @@ def test_add_in_a_pipe_needs_the_fingerprint(deployd, app, client, scanned):
     assert "web4" not in client.known
 
 
+@pytest.mark.parametrize("text", ["", "MD5:aa:bb", "SHA256:short", "0" * 64])
+def test_a_fingerprint_that_is_none_is_wrong_usage(deployd, app, client, scanned, text):
+    done = deployd("host", "add", "web3", "192.0.2.3", "--fingerprint", text, "--json")
+
+    assert (done.exit, json.loads(done.err)["error"]["code"]) == (2, "fingerprint-invalid")
+    assert not scanned.asked
+
+
 def test_a_known_key_is_not_asked_about_and_a_changed_one_is(deployd, app, client, scanned):
     deployd("host", "add", "web3", "192.0.2.3", "--yes")
     assert deployd("host", "add", "web3", "192.0.2.33").exit == 0
