@@ -4,6 +4,7 @@
     ├── UsageError              2  wrong usage or configuration; nothing was tried
     │   └── ConfigError         2  a setting or deployd.toml is wrong
     ├── SourceError             1  the commit could not be had
+    │   └── RefError            2  the repository has no such branch, tag or commit; nothing was tried
     ├── BuildError              1  install or build failed
     ├── PackageError            1  the files could not be traced or packaged
     ├── CommandError            1  a local program failed
@@ -109,6 +110,11 @@ class DeploydError(Exception):
         return (_rebuild, (type(self), self.fields()))
 
 
+def on_host(name: str, what: str) -> str:
+    """`what`, said of the host once: many an error's words begin with its name already."""
+    return f"{name}: {what.removeprefix(f'{name}: ')}"
+
+
 def _rebuild(cls: type[_E], fields: dict[str, Any]) -> _E:
     return cls(**fields)
 
@@ -136,6 +142,13 @@ class SourceError(DeploydError):
     """The commit could not be had."""
 
     default_code = "source-failed"
+
+
+class RefError(SourceError):
+    """A branch, tag or commit that the repository does not have, or that none can be."""
+
+    exit_code = 2
+    default_code = "ref-unknown"
 
 
 class BuildError(DeploydError):

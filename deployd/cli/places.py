@@ -59,8 +59,11 @@ def parse_fingerprint(text: str) -> str:
     """`SHA256:...` as ssh-keygen tells it, with or without the word before it."""
     if _FINGERPRINT.fullmatch(text):
         return text
-    fix = "write it as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` tells it on the server: SHA256:..."
-    raise UsageError(f"--fingerprint {text!r} is not a key's fingerprint", code="fingerprint-invalid", fix=fix)
+    raise UsageError(
+        f"--fingerprint {text!r} is not a key's fingerprint",
+        code="fingerprint-invalid",
+        fix="write it as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` tells it on the server: SHA256:...",
+    )
 
 
 def same_fingerprint(name: str, wanted: str, found: str) -> None:

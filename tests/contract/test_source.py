@@ -132,7 +132,7 @@ def test_a_ref_that_is_not_there_is_named(repository: Repository, checkout: Any,
     for place in (repository, repository.path.as_uri()):
         with pytest.raises(SourceError) as caught:
             checkout(place, ref)
-        assert caught.value.code == "ref-unknown"
+        assert (caught.value.code, caught.value.exit_code) == ("ref-unknown", 2)
         assert ref in caught.value.what
         assert caught.value.fix
 
@@ -142,7 +142,7 @@ def test_a_ref_that_cannot_be_one_is_refused(repository: Repository, checkout: A
     for place in (repository, repository.path.as_uri()):
         with pytest.raises(SourceError) as caught:
             checkout(place, ref)
-        assert caught.value.code == "ref-invalid"
+        assert (caught.value.code, caught.value.exit_code) == ("ref-invalid", 2)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from deployd.domain.events import Event, Report, quiet
 from deployd.domain.stages import SourceRequest, SourceTree
-from deployd.errors import CommandError, SourceError
+from deployd.errors import CommandError, RefError, SourceError
 from deployd.stages.source import commitonly, git, large, mirror, working
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _local(
     if request.dirty and (changed or commit is None):
         return _dirty(request, top=top or Path(request.repository), commit=commit, into=into)
     if commit is None or top is None:
-        raise SourceError(
+        raise RefError(
             f"{request.repository} has no branch, tag or commit {request.ref!r}",
             code="ref-unknown",
             fix="see `git branch -a` and `git tag`; a repository without any commit needs a first one",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deployd import process
 from deployd.domain.repository import holds_secret, told
-from deployd.errors import SourceError
+from deployd.errors import RefError, SourceError
 
 if TYPE_CHECKING:
     import threading
@@ -74,7 +74,7 @@ def run(
 def checked_ref(ref: str) -> str:
     """The ref, if it can be one; raises SourceError. Quotes, spaces and `$()` are harmless: nothing is a shell's."""
     if not ref or ref.startswith("-") or len(ref) > _LONGEST_REF or re.search(r"[\x00-\x1f\x7f]", ref):
-        raise SourceError(
+        raise RefError(
             f"{ref!r} is not a ref",
             code="ref-invalid",
             fix="name a branch, a tag or a commit; a ref never begins with '-'",

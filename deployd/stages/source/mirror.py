@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deployd.errors import CommandError, SourceError
+from deployd.errors import CommandError, RefError, SourceError
 from deployd.stages.source import git, objects
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def resolve(mirror: Mirror, ref: str) -> str:
     commit = next((one.oid for one in found if one is not None), None)
     if commit:
         return commit
-    raise SourceError(
+    raise RefError(
         f"{mirror.repository} has no branch, tag or commit {ref!r}",
         code="ref-unknown",
         fix="see `git branch -a` and `git tag`; a commit must be on a branch or tag that was pushed",
