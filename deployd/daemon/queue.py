@@ -153,7 +153,7 @@ class Dispatcher:
                 self._look()
             except Exception:  # noqa: BLE001 - a full disk must not end the dispatcher
                 self._log.exception("dispatcher_failed")
-            self._urgent.wait(max(_APART, _SHARE * (time.monotonic() - began)))
+            self._urgent.wait(min(max(_APART, _SHARE * (time.monotonic() - began)), LOOK_EVERY))
             self._urgent.clear()
 
     def _look(self) -> None:
