@@ -9,10 +9,11 @@ from deployd.cli.draining import drained_here
 from deployd.cli.render import clean
 from deployd.cli.verbs import verb
 from deployd.domain.quantity import format_duration
+from deployd.errors import on_host
 
 if TYPE_CHECKING:
     from deployd.cli.context import Cli
-    from deployd.rollouts.wishes import Pin, Status
+    from deployd.rollouts.wishes import HostState, Pin, Status
 
 PARTLY_LIVE = 3
 UNREACHABLE = 6
@@ -84,22 +85,34 @@ def _draw(cli: Cli, found: Status) -> None:
             host.address,
             str(host.release or "-"),
             out.paint(host.state, _STATES.get(host.state, "yellow")),
-            "static" if host.state == "live" and not host.wanted else f"{host.instances}/{host.wanted}",
+            _servers(cli, host),
             host.url or "",
         )
         for host in found.hosts
     ]
     out.table(("HOST", "ADDRESS", "RELEASE", "STATE", "RUNNING", "URL"), rows)
     for host in found.hosts:
+        if host.restarts:
+            times = "once" if host.restarts == 1 else f"{host.restarts} times"
+            out.warn(
+                f"{host.name}: the app's server ended by itself {times}; `deployd logs --host {host.name}` says why"
+            )
         if host.error:
-            what = str(host.error.get("what")).removeprefix(f"{host.name}: ")
-            out.warn(f"{host.name}: {what}; {host.error.get('fix')}")
+            out.warn(f"{on_host(host.name, str(host.error.get('what')))}; {host.error.get('fix')}")
     if found.mixed and (found.rollout or {}).get("alive"):
         out.next(f"deployd watch {(found.rollout or {})['id']}", "deployd rollback")
     elif found.mixed:
         out.next("deployd resume", "deployd rollback")
     elif not found.release and all(host.state == "empty" for host in found.hosts):
         out.next("deployd release --plan", "deployd release")
+
+
+def _servers(cli: Cli, host: HostState) -> str:
+    """How many run of how many, and how often one ended by itself."""
+    if host.state == "live" and not host.wanted:
+        return "static"
+    ended = f"{host.restarts} restart{'' if host.restarts == 1 else 's'}"
+    return f"{host.instances}/{host.wanted}" + (f", {cli.out.paint(ended, 'yellow')}" if host.restarts else "")
 
 
 def _rollout(found: Status) -> str:

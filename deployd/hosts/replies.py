@@ -203,16 +203,13 @@ class Flipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostedRelease:
-    """A release as a host keeps it; `state` is `current`, `warm`, `cold` or `failed`.
-
-    `live_at` is when it last went live, and `left_at` when another took its place, in epoch seconds.
-    """
+    """A release as a host keeps it; `state` is `current`, `warm`, `cold` or `failed`, and times are epoch seconds."""
 
     id: ReleaseId
     state: str
     was_live: bool
-    live_at: float | None
-    left_at: float | None
+    live_at: float | None  # when it last went live
+    left_at: float | None  # when another took its place
     sealed_at: float | None
     bytes: int | None
     commit: str | None
@@ -220,6 +217,7 @@ class HostedRelease:
     running: int
     memory: int | None
     provenance: Json | None = None
+    restarts: int = 0  # how often its servers ended by themselves, and were started again
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
@@ -238,6 +236,7 @@ class HostedRelease:
             running=int(instances.get("running") or 0),
             memory=data.get("memory"),
             provenance=data.get("provenance"),
+            restarts=int(instances.get("restarts") or 0),
         )
 
 

@@ -137,6 +137,7 @@ def status(store: Store, pool: Pool, app: AppName, environment: EnvironmentName)
                 canary=_canary(one.detail),
                 certificate=_certificate(one.detail),
                 drained=one.detail.drained if one.detail else (),
+                restarts=one.restarts,
             )
             for one in found
         ),

@@ -191,7 +191,8 @@ class HostState:
 
     `maintenance` is `{"since", "allow"}` while visitors are turned away, and `canary` `{"release", "percent"}` while
     some of them get another release; None otherwise. `certificate` is `{"until", "soon"}` where deployd brings one.
-    `drained` says by what a load balancer is told to leave it alone: `host`, `app`, `rollout`.
+    `drained` says by what a load balancer is told to leave it alone: `host`, `app`, `rollout`. `restarts` is how often
+    the release's servers ended by themselves and were started again: a crash loop shows here.
     """
 
     name: HostName
@@ -206,6 +207,7 @@ class HostState:
     canary: Mapping[str, Any] | None = None
     certificate: Mapping[str, Any] | None = None
     drained: tuple[str, ...] = ()
+    restarts: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As in `status --json`."""

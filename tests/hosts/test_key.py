@@ -107,3 +107,4 @@ def test_a_crash_loop_does_not_kill_the_socket(world: World) -> None:
         ["systemctl", "is-active", f"deployd-{world.name}-production@{world.status()['release']}.socket"],
     )  # fmt: skip
     assert state.text.strip() == "active"
+    assert world.status()["hosts"][0]["restarts"] >= 1

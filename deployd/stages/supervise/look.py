@@ -23,7 +23,8 @@ class HostStatus:
     """An app in an environment on one host.
 
     `state` is `live` (all wanted instances run; a static site wants none), `degraded` (some), `down` (none), `empty`
-    (no release yet), `unreachable`, or `failed` (the host answered with an error).
+    (no release yet), `unreachable`, or `failed` (the host answered with an error). `restarts` is how often its servers
+    ended by themselves since they were started.
     """
 
     name: HostName
@@ -36,6 +37,7 @@ class HostStatus:
     url: str | None
     detail: AppStatus | None
     error: HostError | None
+    restarts: int = 0
 
 
 def status(pool: Pool, hosts: Sequence[HostName], *, app: AppName, environment: EnvironmentName) -> list[HostStatus]:
@@ -71,6 +73,7 @@ def _status(name: HostName, address: str, outcome: AppStatus | HostError) -> Hos
         url=_url(address, outcome) if outcome.current else None,
         detail=outcome,
         error=None,
+        restarts=current.restarts if current else 0,
     )
 
 

@@ -62,6 +62,7 @@ def _release_status(
     ours = [one for name, one in facts.items() if name.endswith(f"@{release}.service")]
     running = [one for one in ours if one.get("ActiveState") in {"active", "reloading"}]
     crashing = any(one.get("SubState") in {"auto-restart", "failed"} for one in ours)
+    restarts = sum(int(one.get("NRestarts") or 0) for one in ours)
     memory = [int(one["MemoryCurrent"]) for one in running if one.get("MemoryCurrent", "").isdigit()]
     live_at = next((one["at"] for one in reversed(state["live_log"]) if one["release"] == release), None)
     log = state["live_log"]
@@ -85,6 +86,10 @@ def _release_status(
         "runtime": sealed.get("runtime"),
         "provenance": read_json(f"{place.release(release)}/.deployd/provenance.json"),
         "static": static,
-        "instances": {"wanted": 0 if static else instances_of(state["config"] or {}), "running": len(running)},
+        "instances": {
+            "wanted": 0 if static else instances_of(state["config"] or {}),
+            "running": len(running),
+            "restarts": restarts,
+        },
         "memory": sum(memory) if memory else None,
     }

@@ -119,6 +119,7 @@ class FakeClient:
     held: list[LockState] = field(default_factory=list)
     unlocked: list[str] = field(default_factory=list)
     mixed: bool = False
+    restarts: int = 0
     under_way: dict[str, Any] | None = None
     uncommitted: list[str] = field(default_factory=list)
     pinned: Pin | None = None
@@ -254,6 +255,7 @@ class FakeClient:
                 instances=2,
                 wanted=2,
                 url=f"http://192.0.2.{name[-1]}/",
+                restarts=self.restarts if number else 0,
             )
             for number, name in enumerate(hosts)
         )

@@ -44,6 +44,16 @@ def test_status_json_has_the_promised_shape(deployd, app):
     assert set(found["hosts"][0]) >= {"name", "address", "release", "state", "instances", "url"}
 
 
+def test_status_shows_a_server_that_crashes_again_and_again(deployd, app, client):
+    client.restarts = 12
+    done = deployd("status")
+
+    assert f"web1  192.0.2.1  {R2}  live   2/2               http" in done.out
+    assert f"web2  192.0.2.2  {R2}  live   2/2, 12 restarts  http" in done.out
+    assert "web2: the app's server ended by itself 12 times; `deployd logs --host web2` says why" in done.err
+    assert [one["restarts"] for one in json.loads(deployd("status", "--json").out)["hosts"]] == [0, 12]
+
+
 def test_hosts_that_differ_exit_with_3(deployd, app, client):
     client.mixed = True
     found = deployd("status", "--json")
