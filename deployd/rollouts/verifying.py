@@ -13,6 +13,7 @@ from deployd.domain.events import Event
 from deployd.domain.ids import ArtifactName, ReleaseId
 from deployd.rollouts import making, sharedcache, sharing, values
 from deployd.rollouts.wishes import ReleaseWish
+from deployd.stages import source as source_stage
 from deployd.stages import verify as verify_stage
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _try(rollout: Rollout, made: Json, *, manifest: Manifest, runtime: Runtime, 
             for key, value in rollout.store.variables.of_release(ReleaseId(made["release"])).items()
             if key != sharedcache.VARIABLE  # the trial has no network
         },
-        checkout=checkout_of(output, manifest),
+        checkout=checkout_of(output, manifest) or _prebuilt(rollout, manifest),
         foreign=own.name != runtime.name,
         cancel=rollout.stop,
     )
@@ -104,3 +105,12 @@ def checkout_of(output: Json | None, manifest: Manifest) -> verify_stage.Checkou
     if output is None or not Path(output["app_dir"]).is_dir():
         return None
     return verify_stage.Checkout.of(manifest, app_dir=Path(output["app_dir"]), top=Path(output["root"]))
+
+
+def _prebuilt(rollout: Rollout, manifest: Manifest) -> verify_stage.Checkout | None:
+    """The folder that was built elsewhere; it is only looked at."""
+    wish = rollout.wish
+    if not isinstance(wish, ReleaseWish) or wish.prebuilt is None or not Path(wish.prebuilt).is_dir():
+        return None
+    tree = source_stage.in_place(Path(wish.prebuilt))
+    return verify_stage.Checkout.of(manifest, app_dir=Path(tree.app_dir), top=Path(tree.root))

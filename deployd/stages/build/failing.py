@@ -24,6 +24,8 @@ _TERMINAL = re.compile(
     r"|\x1b[ -/]*[0-~]"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+# Yarn shows how its lock file would change, line by line, among what stays; the packages' own lines begin so
+_YARN_LOCK, _YARN_PACKAGE = "YN0028: ", re.compile(r"YN0028: \u2502 [+-]\S")
 _UNSET = re.compile(r"Failed to replace env in config: \$\{(\w+)|Environment variable not found \((\w+)\)")
 _NAMED = re.compile(r"(?:_auth\w*|npmAuth\w*|_password)\W+\$\{(\w+)")
 _NOT_FOUND = re.compile(
@@ -39,9 +41,16 @@ def plain(line: str) -> str:
 
 
 def telling(lines: Sequence[str]) -> str | None:
-    """The lines that matter: from the first that tells of an error, at most thirty; else the last thirty."""
+    """The lines that matter: from the first that tells of an error, at most thirty; else the last thirty.
+
+    Of a lock file that Yarn would change, the packages that it would change.
+    """
     short = [plain(line).rstrip()[:LONGEST] for line in lines]
     short = [line for line in short if line and not _NOISE.match(line)]
+    changes = [line for line in short if _YARN_LOCK in line]
+    if changes:
+        packages = [line for line in changes if _YARN_PACKAGE.search(line)]
+        return "\n".join([*(packages or changes[:-1])[: _TOLD_LINES - 1], changes[-1]])
     first = next((n for n, line in enumerate(short) if _TELLING.search(line)), max(0, len(short) - _TOLD_LINES))
     chosen = short[max(0, first - 2) : first + _TOLD_LINES]
     usage = next((n for n, line in enumerate(chosen) if _USAGE.match(line)), len(chosen))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _ENDINGS = ("", ".js", ".json", ".node", ".cjs", ".mjs", "/package.json", "/index.js", "/index.json", "/index.node")
 _MOST_PACKAGES = 100
+_KINDS = ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies")
 _MAGIC = re.compile(r"[\[\](){}*\\]|^!")
 
 
@@ -57,7 +58,7 @@ class Checkout:
             return self._file(os.path.normpath(folder / request))
         if request.startswith(("/", "#", "node:")):  # an absolute path was made one of the artifact's before
             return None
-        name = "/".join(request.split("/")[: 2 if request.startswith("@") else 1])
+        name = _package(request)
         for above in (folder, *folder.parents):
             if above.name == "node_modules":
                 continue
@@ -65,6 +66,13 @@ class Checkout:
             if self.has(found):
                 return found
         return None
+
+    def names(self, request: str) -> bool:
+        """Whether the app's package.json, or the one at the top, asks for the package of a module."""
+        if request.startswith((".", "/", "#", "node:", "file:")):
+            return False
+        name = _package(request)
+        return any(name in _wanted(folder / "package.json", _KINDS) for folder in (self.root / self.place, self.root))
 
     def _file(self, path: str) -> str | None:
         if path.startswith("../"):
@@ -78,12 +86,7 @@ class Checkout:
         while waiting and len(found) < _MOST_PACKAGES:
             here = waiting.pop()
             real = os.path.relpath(os.path.realpath(self.root / here), os.path.realpath(self.root))
-            try:
-                facts = json.loads((self.root / here / "package.json").read_text())
-                wanted = {**(facts.get("dependencies") or {}), **(facts.get("optionalDependencies") or {})}
-            except (OSError, ValueError, AttributeError, TypeError):
-                continue
-            for name in wanted:
+            for name in _wanted(self.root / here / "package.json", ("dependencies", "optionalDependencies")):
                 where = self.module(name, importer=f"{real}/package.json")
                 if where is not None and where not in found:
                     found[where] = None
@@ -115,6 +118,20 @@ class Checkout:
 
     def _relative(self, path: str) -> str:
         return plain(os.path.relpath(path, self.place or "."))
+
+
+def _package(request: str) -> str:
+    """The package that a module is of: `pg` for `pg/lib/x`."""
+    return "/".join(request.split("/")[: 2 if request.startswith("@") else 1])
+
+
+def _wanted(manifest: Path, kinds: tuple[str, ...]) -> dict[str, None]:
+    """The packages that a package.json asks for; none where it cannot be read."""
+    try:
+        facts = json.loads(manifest.read_text())
+        return {name: None for kind in kinds for name in facts.get(kind) or {}}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
 
 
 def plain(path: str) -> str:

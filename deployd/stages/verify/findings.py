@@ -152,11 +152,22 @@ def _module(
         what = f"{where} is not in the artifact{by}"
         yield Finding(kind="module", what=what, fix="", error=error, include=(_glob_of(route), globs))
     elif error:
-        has = "the checkout does not have it either: " if checkout else ""
         yield Finding(
             kind="module", what=f"the module {path or request!r} is not in the artifact{by}", error=True,
-            fix=f"{has}is it among the dependencies of package.json (devDependencies do not count)?",
+            fix=_nowhere(request, checkout),
         )  # fmt: skip
+
+
+def _nowhere(request: str, checkout: Checkout | None) -> str:
+    """What to do about a module that the checkout does not have either."""
+    if checkout is None:
+        return "is it in package.json, and was node_modules there when this was packaged?"
+    if checkout.names(request):
+        return (
+            "package.json names it, but it is not installed in that folder: a build that ran elsewhere brings its "
+            "node_modules along (or run `npm ci` in the folder first)"
+        )
+    return "the checkout does not have it either: add it to package.json, and commit the lock file too"
 
 
 def _globs(where: str, checkout: Checkout) -> tuple[str, ...]:

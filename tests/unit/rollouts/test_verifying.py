@@ -113,6 +113,15 @@ def test_the_checkout_is_there_for_a_build_and_not_for_an_artifact_that_was_ther
     assert [one["checkout"] is not None for one in trials.asked] == [True, False]
 
 
+def test_a_folder_that_was_built_elsewhere_says_what_could_have_come_along(fleet_of_three, trials, tmp_path):
+    trials.findings = ()
+    fleet_of_three.release("one")
+    more = Options(verify=Verify(paths=("/more",)))
+    fleet_of_three.release("one", options=more, prebuilt=str(tmp_path))
+
+    assert trials.asked[1]["checkout"].root == tmp_path
+
+
 def test_native_code_for_other_hosts_stops_a_release(fleet_of_three, trials, monkeypatch):
     native = replace(MISSING, kind="native", what="sharp is for arm64", include=None)
     trials.findings = ()

@@ -142,6 +142,20 @@ def test_npms_explanation_of_its_own_command_line_is_not_told() -> None:
     assert "nodedir" not in shown
 
 
+def test_of_a_lock_file_that_yarn_would_change_the_packages_are_told() -> None:
+    about = "The lockfile would have been modified by this install, which is explicitly forbidden."
+    lines = ["YN0000: │ @@ -4,15 +4,45 @@", *(f"YN0000: │    version: {n}" for n in range(40))]
+    lines += ['YN0028: │ +"is-even@npm:^1.0.0":', "YN0028: │ +  version: 1.0.0", "YN0028: │ +", f"YN0028: │ {about}"]
+    lines += ["YN0000: └ Completed", "YN0000: · Failed with errors in 0s 302ms"]
+    shown = failing.telling([f"\u27a4 {line}" for line in lines])
+    assert shown == f'\u27a4 YN0028: │ +"is-even@npm:^1.0.0":\n\u27a4 YN0028: │ {about}'
+    # a package of the repository that wants another version changes none of the others
+    shown = failing.telling(['\u27a4 YN0028: │ +    is-odd: "npm:^3.0.0"', f"\u27a4 YN0028: │ {about}"])
+    assert shown is not None
+    assert "is-odd" in shown
+    assert len((failing.telling([f'\u27a4 YN0028: │ +"p{n}@npm:1":' for n in range(99)]) or "").splitlines()) == 30
+
+
 def test_what_a_build_prints_commands_no_terminal() -> None:
     shown = failing.telling(["\x1b[2J\x1b]0;title\x07Error: \x1b[31mred\x1b[0m\x00", "0 %\r50 %\rend", "x" * 9000])
     assert shown is not None

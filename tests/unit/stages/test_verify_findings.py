@@ -175,8 +175,19 @@ def test_a_module_that_nobody_has_names_package_json(checkout: Checkout) -> None
     (found,) = judged(module("left-pad", "server.js"), checkout=checkout, output="Cannot find module 'left-pad'")
 
     assert found.error
-    assert "package.json" in found.fix
+    assert "add it to package.json" in found.fix
     assert found.include is None
+
+
+@pytest.mark.parametrize(("place", "at"), [("", "package.json"), ("apps/web", "apps/web/package.json")])
+def test_a_package_that_is_named_and_not_installed_is_to_be_brought_along(tmp_path: Path, place: str, at: str) -> None:
+    checkout = Checkout(root=write(tmp_path, **{at: json.dumps({"dependencies": {"@acme/db": "1"}})}), place=place)
+    (found,) = judged(
+        module("@acme/db/x", "server.js"), checkout=checkout, output="Cannot find module '@acme/db/x'", ended=True
+    )
+
+    assert "not installed in that folder" in found.fix
+    assert "node_modules" in found.fix
 
 
 @pytest.mark.parametrize("importer", ["node_modules/next/dist/server/x.js", "node_modules/pg/lib/x.js"])
