@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployd.cli.host import NAMES, chosen_hosts
 from deployd.cli.verbs import verb
-from deployd.errors import UnreachableError
+from deployd.errors import UnreachableError, on_host
 
 if TYPE_CHECKING:
     from deployd.cli.context import Cli
@@ -28,7 +28,7 @@ def adopt(cli: Cli, names: NAMES = None) -> int:
     else:
         _draw(cli, found)
     for name, error in found["errors"].items():
-        cli.out.warn(f"{name}: {error['what'].removeprefix(f'{name}: ')}; {error['fix']}")
+        cli.out.warn(f"{on_host(name, error['what'])}; {error['fix']}")
     if adopted and not cli.options.json:
         cli.out.next("deployd env import FILE", "deployd app add NAME --repository URL", "deployd status")
     return UnreachableError.exit_code if found["errors"] else 0

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployd.cli import slots
-from deployd.cli.context import APP_FILE
 from deployd.cli.init import app_name
 from deployd.cli.release import repository_of
 from deployd.domain.events import Event, Report
-from deployd.domain.options import Options
+from deployd.domain.options import APP_FILE, Options
 from deployd.domain.stages import SourceRequest
 from deployd.errors import NotAllowedError, UnreachableError, UsageError
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from deployd import paths
 from deployd.domain.ids import EnvironmentName, HostName, ReleaseId, RolloutId
+from deployd.domain.options import APP_FILE
 from deployd.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from deployd.remote.client import RemoteClient
 
 T = TypeVar("T")
-APP_FILE = "deployd.toml"
 DEFAULT_ENVIRONMENT = "production"
 
 

@@ -10,7 +10,7 @@ import typer
 from deployd.cli.live import PlainView, View
 from deployd.cli.verbs import Noun
 from deployd.domain import sites
-from deployd.errors import HostError, NotFoundError, UsageError
+from deployd.errors import HostError, NotAllowedError, NotFoundError, UsageError, on_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,6 +96,7 @@ def check(
     question = judging.Question(run=run, hosts=places, given=given, trusting=tuple(ca or ()))
     with ThreadPoolExecutor(8) as threads:
         found = [one for each in threads.map(lambda name: judging.check(name, question), names) for one in each]
+    found += _refused(cli, names)
     _draw(cli, found)
     return 1 if any(one.level == "error" for one in found) else 0
 
@@ -130,7 +131,7 @@ def renew(
         else:
             cli.out.done(_line(one))
         for name, error in one["failed"].items():
-            cli.out.warn(f"{name}: {error['what'].removeprefix(f'{name}: ')}; {error['fix']}")
+            cli.out.warn(f"{on_host(name, error['what'])}; {error['fix']}")
     return 1 if bad else 0
 
 
@@ -147,9 +148,27 @@ def _failures(told: Mapping[Any, bool | HostError]) -> dict[str, HostError]:
     return {str(name): one for name, one in told.items() if isinstance(one, HostError)}
 
 
+def _refused(cli: Cli, names: Sequence[str]) -> list[Finding]:
+    """What the authority that deployd asks said last of these names, where that was no."""
+    from deployd.certificates.judging import Finding
+
+    try:
+        kept = next(iter(cli.client.certificates(*cli.where)), None)
+    except NotAllowedError:  # a daemon elsewhere knows
+        return []
+    if kept is None or kept.problem is None:
+        return []
+    told = kept.to_json()
+    what = f"the authority, asked at {told['tried']}: {kept.problem}; a daemon asks again at {told['next_try']}"
+    about = [name for name in names if name in told["missing"]] or ([] if told["missing"] else list(names))
+    fix = "`deployd domain renew` asks now"
+    return [Finding(name=name, host=None, level="warn", what=what, fix=fix) for name in about[:1]]
+
+
 def _line(shown: Mapping[str, Any]) -> str:
     said = "not renewed" if not shown["missing"] else f"without {', '.join(shown['missing'])}"
-    problem = f"; {said}: {shown['problem']}" if shown["problem"] else ""
+    again = f"; a daemon asks again at {shown['next_try']}"
+    problem = f"; {said}: {shown['problem']}{again}" if shown["problem"] else ""
     hosts = ", ".join(shown["hosts"])
     until = f"until {shown['ends']} on {hosts}" if shown["ends"] else f"none yet for {hosts}"
     return f"{shown['app']} {shown['environment']}: {', '.join(shown['names'])} {until}{problem}"

@@ -23,6 +23,7 @@ from deployd.cli import running, wire
 from deployd.cli.outcome import conclude
 from deployd.cli.verbs import verb
 from deployd.domain.ids import AppName
+from deployd.domain.options import APP_FILE
 from deployd.errors import CancelledError, DeploydError, NotAllowedError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ _ZEROS = re.compile(r"0+")
 _GOOD = frozenset({"live", "prepared", "waiting", "ignored", None})
 _HELD = re.compile(r"\b(?:pinned|frozen|freeze)\b")
 _LOOK = 0.2  # seconds
-_FILE = "deployd.toml"
 
 
 @verb(example="deployd git-receive --key anna", hidden=True)
@@ -214,7 +214,7 @@ def _turn(cli: Cli, repositories: Repositories, one: _Moved, gone: threading.Eve
 
 def _may(cli: Cli, repositories: Repositories, one: _Moved) -> bool:
     if one.after is None and repositories.stays(one.ref):
-        cli.out.line(f"{one.name} cannot be deleted: its {_FILE} says which branch is for which environment")
+        cli.out.line(f"{one.name} cannot be deleted: its {APP_FILE} says which branch is for which environment")
         return False
     if repositories.moved(one.ref, one.before):
         cli.out.line(f"{one.name} was pushed by somebody else in the meantime: fetch that, and push again")

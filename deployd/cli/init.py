@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployd import appfile
-from deployd.cli.context import APP_FILE, parse_id
+from deployd.cli.context import parse_id
 from deployd.cli.verbs import verb
 from deployd.domain.ids import AppName, HostName
+from deployd.domain.options import APP_FILE
 from deployd.errors import DeploydError, UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from deployd.cli.context import APP_FILE
+from deployd.domain.options import APP_FILE
 
 
 def environments(incomplete: str) -> list[str]:

@@ -22,7 +22,7 @@ from deployd.domain import repository
 from deployd.domain.addresses import preview_url
 from deployd.domain.events import Event
 from deployd.domain.ids import EnvironmentName
-from deployd.domain.options import Keep
+from deployd.domain.options import APP_FILE, Keep
 from deployd.domain.release import ReleaseState
 from deployd.errors import DeploydError, HostError, NotFoundError
 from deployd.store.moments import parse
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 FORK = EnvironmentName("fork")
 EVERY = 300.0  # seconds between two looks
-_FILE = "deployd.toml"
 
 
 def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> tuple[tuple[Ask, ...], str]:
@@ -54,9 +53,13 @@ def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> t
     known = store.previews.find(ask.app, pull.number)
     if _is_elsewhere(pull, app=app, known=known):
         return (), f"pull request {pull.number} is of {pull.repository.name}, which is another repository"
+    before = known.pull.get("at") if known is not None else None
+    if before is not None and pull.at is not None and pull.at < before:
+        return (), f"something newer is known of pull request {pull.number}: this delivery was late"
     if pull.action == "closed":
         if known is not None and known.state != "gone":
-            store.previews.change(ask.app, pull.number, state="closed")
+            kept = dict(known.pull) | {"at": pull.at}
+            store.previews.put(ask.app, pull.number, forge=known.forge, pull=kept, state="closed")
         return (), f"pull request {pull.number} was closed"
     return _opened(ask, pull, known=known, app=app, history=history, store=store)
 
@@ -68,7 +71,7 @@ def _opened(
     trusted = trusted_file(history, app)
     here = trusted.environments.get(PREVIEW) if trusted else None
     if here is None or not here.hosts:
-        return (), f"{_FILE} of the default branch has no environment `preview` with hosts"
+        return (), f"{APP_FILE} of the default branch has no environment `preview` with hosts"
     reason = _nothing_to_build(ask, pull, known=known, app=app, here=here, history=history, store=store)
     if reason:
         return (), reason
@@ -146,9 +149,9 @@ def chosen(ask: Ask, file: AppFile, trusted: AppFile | None, *, domain: str | No
     source = trusted if ask.environment == FORK or PREVIEW not in file.environments else file
     if source is None:
         raise NotFoundError(
-            f"{_FILE} of the default branch has no environment `preview`",
+            f"{APP_FILE} of the default branch has no environment `preview`",
             code="environment-not-found",
-            fix=f"add [environments.preview] to {_FILE}",
+            fix=f"add [environments.preview] to {APP_FILE}",
         )
     found = source.environment(PREVIEW)
     most, run = found.options.previews.most, found.options.run
@@ -159,9 +162,8 @@ def chosen(ask: Ask, file: AppFile, trusted: AppFile | None, *, domain: str | No
 def trusted_file(history: History, app: RegisteredApp) -> AppFile | None:
     """The app's file of the default branch."""
     commit = history.default()
-    path = f"{app.subdir}/{_FILE}" if app.subdir else _FILE
-    text = history.file(commit, path) if commit else None
-    return appfile.parse(text, path=f"{path} of the default branch") if text is not None else None
+    text = history.file(commit, app.file) if commit else None
+    return appfile.parse(text, path=f"{app.file} of the default branch") if text is not None else None
 
 
 def approve(daemon: Daemon, app: AppName, number: int, *, who: str) -> RolloutId:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from deployd.paths import StatePaths
     from deployd.store import Store
 
-FILE = "deployd.toml"
-
 
 def wish_of(
     ask: Ask,
@@ -115,10 +113,9 @@ def places_of(
 
 def read_file(app: RegisteredApp, ask: Ask, *, paths: StatePaths, cancel: threading.Event) -> tuple[str, AppFile]:
     """The commit that an ask means, and the app's file in it."""
-    path = f"{app.subdir}/{FILE}" if app.subdir else FILE
     ref = ask.ref or ask.branch or "HEAD"
-    found = peek(app.repository, ref, path, mirrors=paths.mirrors, wanted=ask.commit, cancel=cancel)
-    file = appfile.parse(found.text, path=f"{path} of {found.commit[:10]}")
+    found = peek(app.repository, ref, app.file, mirrors=paths.mirrors, wanted=ask.commit, cancel=cancel)
+    file = appfile.parse(found.text, path=f"{app.file} of {found.commit[:10]}")
     if file.name != ask.app:
         raise ConfigError(
             f"{file.path} is of app {file.name}, and {ask.app} is registered with that folder",

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from deployd.domain.options import APP_FILE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -64,6 +66,11 @@ class RegisteredApp:
     subdir: str
     created: str
     who: str
+
+    @property
+    def file(self) -> str:
+        """The path of its deployd.toml in the repository."""
+        return f"{self.subdir}/{APP_FILE}" if self.subdir else APP_FILE
 
     def to_json(self) -> dict[str, Any]:
         """As in `app list --json`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+APP_FILE = "deployd.toml"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:

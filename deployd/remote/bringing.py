@@ -47,9 +47,9 @@ def _source(link: Connection, source: SourceRequest, *, app: str) -> SourceReque
 
 def commit_of(repository: str, ref: str) -> str:
     """The commit that a person means, a branch before a tag of the same name; raises UsageError."""
-    words = ("rev-parse", "--verify", "--quiet", "--end-of-options")
-    branch = _git(repository, *words, f"refs/heads/{ref}^{{commit}}") if ref != "HEAD" else ""
-    found = branch or _git(repository, *words, f"{ref}^{{commit}}")
+    from deployd.stages import source as stage
+
+    found = stage.wanted(ref, cwd=Path(repository))
     if not found:
         raise UsageError(f"{repository} has no commit {ref!r}", code="ref-unknown", fix="see `git branch -a`")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployd.errors import DeploydError, HostError, NotFoundError
+from deployd.errors import DeploydError, HostError
 from deployd.rollouts import beforehand, closing, consent, finishing, fleet, gates, wayback
 from deployd.rollouts.golive import go_live
 from deployd.rollouts.steps import Step
@@ -67,15 +67,7 @@ def look(rollout: Rollout) -> Json:
     fleet.raise_first(answers, live="unchanged")
     states = {name: status for name, status in answers.items() if not isinstance(status, HostError)}
     current = {name: status.current for name, status in states.items()}
-    lacking = [name for name, status in states.items() if status.release(wish.release) is None]
-    if lacking:
-        raise NotFoundError(
-            f"{', '.join(lacking)} {'does' if len(lacking) == 1 else 'do'} not have release {wish.release} any more",
-            code="release-not-on-host",
-            host=lacking[0],
-            live=describe(current),
-            fix="release that commit again: deployd release COMMIT",
-        )
+    fleet.require(wish.release, states, live=describe(current))
     kept = rollout.store.rollouts.get(rollout.id).intent  # of a process that died: some hosts may have flipped since
     intent = dict(kept) if kept else {str(name): release for name, release in current.items()}
     rollout.store.rollouts.set_intent(rollout.id, intent)

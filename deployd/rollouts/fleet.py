@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from deployd.domain import sites
 from deployd.domain.events import Event
 from deployd.domain.ids import HostName, ReleaseId
-from deployd.errors import CancelledError, DeploydError, HostError, UnreachableError
+from deployd.errors import CancelledError, DeploydError, HostError, NotFoundError, UnreachableError, on_host
 from deployd.rollouts import drains, values
 from deployd.stages import activate, supervise
 
@@ -321,10 +321,30 @@ def raise_first(outcomes: Mapping[HostName, Any], *, live: str | None = None) ->
         return
     # what a host said weighs more than that another could not be asked: it is where a person must look
     name, error = min(failures.items(), key=lambda item: isinstance(item[1], UnreachableError))
-    others = [f"{other}: {one.what.removeprefix(f'{other}: ')}" for other, one in failures.items() if other != name]
+    others = [on_host(other, one.what) for other, one in failures.items() if other != name]
     details = "\n".join([*([error.details] if error.details else []), *others]) or None
     known = live if isinstance(error, UnreachableError) else None  # who could not be asked knows less than the caller
     raise error.but(host=error.host or name, details=details, live=known or error.live or live)
+
+
+def require(target: ReleaseId, states: Mapping[HostName, AppStatus], *, live: str) -> None:
+    """Raise NotFoundError `release-not-on-host` unless every host has that release."""
+    lacking = [name for name, status in states.items() if status.release(target) is None]
+    if not lacking:
+        return
+    common = [
+        one.id
+        for one in next(iter(states.values())).releases
+        if one.was_live and all(status.release(one.id) for status in states.values())
+    ]
+    raise NotFoundError(
+        f"{', '.join(lacking)} {'does' if len(lacking) == 1 else 'do'} not have release {target}",
+        code="release-not-on-host",
+        host=lacking[0],
+        live=live,
+        details=f"every host has: {', '.join(sorted(common, reverse=True)) or 'no earlier release'}",
+        fix="name a release that every host has, or release that commit again: deployd release COMMIT",
+    )
 
 
 def hold(rollout: Rollout) -> None:

@@ -73,7 +73,7 @@ def choose(rollout: Rollout) -> Json:
         previous = {name: status.current for name, status in states.items()}
         target = getattr(rollout.wish, "release", None) or _default(rollout, previous, interrupted)
         consent.refuse_unapproved(rollout.store, rollout.app, rollout.environment, target)
-    _require_everywhere(target, states, live=describe({name: status.current for name, status in states.items()}))
+    fleet.require(target, states, live=describe({name: status.current for name, status in states.items()}))
     intent = {str(name): release for name, release in previous.items()}
     rollout.store.rollouts.set_intent(rollout.id, intent)
     rollout.store.rollouts.set_release(rollout.id, target)
@@ -121,22 +121,3 @@ def _default(rollout: Rollout, previous: Previous, interrupted: ReleaseId | None
             fix="name one: `deployd releases` lists them; or release a good commit",
         )
     return target
-
-
-def _require_everywhere(target: ReleaseId, states: Mapping[HostName, AppStatus], *, live: str) -> None:
-    lacking = [name for name, status in states.items() if status.release(target) is None]
-    if not lacking:
-        return
-    common = [
-        one.id
-        for one in next(iter(states.values())).releases
-        if one.was_live and all(status.release(one.id) for status in states.values())
-    ]
-    raise NotFoundError(
-        f"{', '.join(lacking)} {'does' if len(lacking) == 1 else 'do'} not have release {target}",
-        code="release-not-on-host",
-        host=lacking[0],
-        live=live,
-        details=f"every host has: {', '.join(sorted(common, reverse=True)) or 'no earlier release'}",
-        fix="name a release that every host has, or release that commit again: deployd release COMMIT",
-    )

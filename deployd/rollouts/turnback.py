@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from deployd.domain.events import Event
 from deployd.domain.ids import HostName
 from deployd.domain.release import ReleaseState
-from deployd.errors import DeploydError, HostError, PartlyLiveError
+from deployd.errors import DeploydError, HostError, PartlyLiveError, on_host
 from deployd.hosts.causes import NOT_ASKED
 from deployd.rollouts import closing, drains, finishing, values
 from deployd.rollouts.runner import ENDED
@@ -142,7 +142,7 @@ def discard(rollout: Rollout, release: ReleaseId) -> Json:
             rollout.report(
                 Event.WARNING,
                 host=name,
-                what=f"what was prepared of {release} stays on {name}: {outcome.what.removeprefix(f'{name}: ')}",
+                what=f"what was prepared of {release} stays on {on_host(name, outcome.what)}",
                 code=outcome.code,
                 fix="deployd prune",
             )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from deployd import appfile
 from deployd.daemon.hooks import filters
+from deployd.domain import repository
+from deployd.domain.options import APP_FILE
 from deployd.domain.release import ReleaseState
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from deployd.stages.source import History
     from deployd.store import Store
 
-FILE = "deployd.toml"
 _LOOKED_AT = 50  # releases
 _NEVER_CAME = frozenset({ReleaseState.NEW, ReleaseState.FAILED})
 
@@ -31,7 +32,9 @@ def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> t
     details = ask.details or {}
     tag = details.get("tag")
     below = f"{app.subdir}/" if app.subdir else ""
-    history.look_ahead(None if tag else ask.branch, ask.commit, [f"{below}{FILE}", f"{below}package.json"])
+    history.look_ahead(None if tag else ask.branch, ask.commit, [app.file, f"{below}package.json"])
+    if _is_elsewhere(ask, app=app) and not history.has(ask.commit or ""):
+        return (), f"it was pushed to {details['repository']}, which is another repository"
     commit = history.tagged(tag) if tag else history.newest(ask.branch or "", ask.commit)
     if commit is None:
         return (), f"{tag or ask.branch} is gone by now"
@@ -39,18 +42,18 @@ def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> t
         return (), f"the message of {commit[:10]} says [skip deploy]"
     trusted = _file(history, history.default(), app, ask)
     if trusted is None:
-        return (), f"the default branch has no {below}{FILE} of an app {ask.app}"
+        return (), f"the default branch has no {below}{APP_FILE} of an app {ask.app}"
     chosen = _matching(trusted, branch=ask.branch, tag=tag)
     if not chosen:
         what = f"tag {tag}" if tag else f"branch {ask.branch}"
-        return (), f"no environment of {ask.app} is for {what} (by {FILE} of the default branch)"
+        return (), f"no environment of {ask.app} is for {what} (by {APP_FILE} of the default branch)"
     file = _file(history, commit, app, ask)
     found, reasons = [], []
     for environment in chosen:
         place = replace(ask, environment=environment.name, commit=commit)
         here = file.environments.get(environment.name) if file else None
         if here is None:
-            reason: str | None = f"{FILE} of {commit[:10]} does not have it"
+            reason: str | None = f"{APP_FILE} of {commit[:10]} does not have it"
         else:
             reason = _being_released(place, store) or _unchanged(place, here, app=app, history=history, store=store)
         if reason is None:
@@ -58,6 +61,14 @@ def places(ask: Ask, *, app: RegisteredApp, history: History, store: Store) -> t
         else:
             reasons.append(f"{environment.name}: {reason}")
     return tuple(found), "; ".join(reasons)
+
+
+def _is_elsewhere(ask: Ask, *, app: RegisteredApp) -> bool:
+    """Whether it is another repository's by its name: a webhook of a whole organisation tells of all of them. One that
+    was renamed on the forge is known by its commits.
+    """
+    details = ask.details or {}
+    return repository.is_another(app.repository, name=details.get("repository") or "", page=details.get("page"))
 
 
 def _being_released(place: Ask, store: Store) -> str | None:
@@ -115,9 +126,8 @@ def _matching(file: AppFile, *, branch: str | None, tag: Any) -> list[AppEnviron
 
 
 def _file(history: History, commit: str | None, app: RegisteredApp, ask: Ask) -> AppFile | None:
-    path = f"{app.subdir}/{FILE}" if app.subdir else FILE
-    text = history.file(commit, path) if commit else None
+    text = history.file(commit, app.file) if commit else None
     if text is None or commit is None:
         return None
-    file = appfile.parse(text, path=f"{path} of {commit[:10]}")
+    file = appfile.parse(text, path=f"{app.file} of {commit[:10]}")
     return file if file.name == ask.app else None

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deployd.domain.options import APP_FILE
 from deployd.stages.build import workspaces
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def of(source: SourceTree, workspace: Workspace | None) -> str:
     digest = hashlib.sha256()
     for path in workspaces.files(Path(source.root), without=without, keep=keep):
         name = os.fsencode(path.relative_to(source.root))
-        if path.name == "deployd.toml":
+        if path.name == APP_FILE:
             continue
         facts = path.lstat()
         if stat.S_ISLNK(facts.st_mode):

@@ -4,7 +4,7 @@ from deployd.stages.source.bundle import join_bundle, write_bundle
 from deployd.stages.source.checkout import checkout
 from deployd.stages.source.history import History
 from deployd.stages.source.inplace import tree as in_place
-from deployd.stages.source.mirror import fetch
+from deployd.stages.source.mirror import fetch, wanted
 from deployd.stages.source.peek import Peek, peek
 from deployd.stages.source.removing import remove
 from deployd.stages.source.working import uncommitted
@@ -19,5 +19,6 @@ __all__ = [
     "peek",
     "remove",
     "uncommitted",
+    "wanted",
     "write_bundle",
 ]

@@ -8,6 +8,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from deployd.domain.options import APP_FILE
 from deployd.stages.source import git
 
 _NEVER = {".git", "node_modules", ".next"}
@@ -32,7 +33,7 @@ def uncommitted(repository: str) -> tuple[str, ...]:
 
 def is_own(path: bytes) -> bool:
     """Whether a file is a deployd.toml: no build reads it."""
-    return path.rpartition(b"/")[2] == b"deployd.toml"
+    return path.rpartition(b"/")[2] == os.fsencode(APP_FILE)
 
 
 def copy(top: Path, *, into: Path) -> tuple[str, str]:

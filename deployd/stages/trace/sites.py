@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployd.domain.artifact import StaticSite
+from deployd.domain.options import APP_FILE
 from deployd.domain.stages import BuildOutput, FileSet
 from deployd.errors import PackageError
 from deployd.stages.trace import includes, nextapp, tree
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _SITE = "site"  # where the files go when the app's folder itself is the site
 _STAY = {
-    "node_modules", "deployd.toml", "package.json", "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml",
+    "node_modules", APP_FILE, "package.json", "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml",
     "pnpm-workspace.yaml", "yarn.lock", "bun.lock", "bun.lockb",
 }  # fmt: skip
 _HASHED_FOLDERS = ("_next/static", "_astro", "_nuxt", "_app/immutable")
