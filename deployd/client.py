@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from deployd.errors import HostError
     from deployd.hosts.pool import Pool
     from deployd.paths import StatePaths
-    from deployd.rollouts.certifying import Kept
+    from deployd.rollouts.certified import Kept
     from deployd.rollouts.wishes import (
         ActivateWish,
         Pin,

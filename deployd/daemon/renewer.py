@@ -1,7 +1,7 @@
 """The daemon's part that renews certificates: those that deployd obtained come in, each host has a fresh one in time.
 
 Those that end soon are obtained anew, and every host gets them: one that was away gets them at the next look. (What a
-host's web server obtains by itself, it renews by itself.)
+host's web server obtains by itself, it renews by itself.) An authority that refuses is asked less and less often.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deployd.rollouts import certifying
 if TYPE_CHECKING:
     from deployd.daemon.wiring import Daemon
     from deployd.domain.events import Event
-    from deployd.rollouts.certifying import Kept
+    from deployd.rollouts.certified import Kept
 
 EVERY = 3600.0
 """Seconds between two looks; an authority is asked anew when a third of a certificate's time is left."""
@@ -68,7 +68,13 @@ class Renewer:
             self._log.warning(str(event), **where, **{key: fields.get(key) for key in ("what", "code")})
 
         now, told = certifying.renew(
-            daemon.paths, daemon.store, daemon.workshop.pool_of, kept, who="deployd", report=report
+            daemon.paths,
+            daemon.store,
+            daemon.workshop.pool_of,
+            kept,
+            who="deployd",
+            unattended=True,
+            report=report,
         )
         if now and now.certificate and now.certificate != kept.certificate:
             self._log.info(

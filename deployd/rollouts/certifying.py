@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deployd.certificates import acme, reading
 from deployd.certificates.obtaining import Obtained, obtain
@@ -22,6 +22,7 @@ from deployd.domain.quantity import format_duration
 from deployd.domain.secret import Secret
 from deployd.errors import CertificateError, ConfigError, HostError
 from deployd.rollouts import answering
+from deployd.rollouts.certified import HOUR, Kept, Site
 from deployd.rollouts.fleet import raise_first
 from deployd.rollouts.locks import FileLock, held_by
 
@@ -39,53 +40,7 @@ if TYPE_CHECKING:
     from deployd.store.secrets import SecretKind
 
 _KIND: SecretKind = "certificate"
-_AGAIN = 3600.0
-_NO_KEY = Secret("")
 _APART = "http is answered meanwhile, and https by the hosts' own authority, which browsers distrust"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Which names of an app need one certificate, from which authority, on which hosts. `root` is PEM."""
-
-    app: AppName
-    environment: EnvironmentName
-    names: tuple[str, ...]
-    hosts: tuple[HostName, ...]
-    directory: str = sites.DIRECTORY
-    email: str | None = None
-    root: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As it is kept beside the certificate, for the next time."""
-        fields = ("names", "hosts", "directory", "email", "root")
-        return json.loads(json.dumps({name: getattr(self, name) for name in fields}))  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """A certificate that deployd obtained, with the site that it is for; None (and no chain) while there is none yet.
-
-    `problem` is why the last try failed, and `tried` when that was (seconds since the epoch).
-    """
-
-    site: Site
-    chain: str = ""
-    key: Secret = _NO_KEY
-    certificate: reading.Certificate | None = None
-    problem: str | None = None
-    tried: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """As in `domain renew --json`."""
-        return {
-            "app": self.site.app,
-            "environment": self.site.environment,
-            **(self.certificate.to_json() if self.certificate else _nothing(self.site)),
-            "missing": list(sites.uncovered(self.site.names, self.certificate.names if self.certificate else ())),
-            "hosts": list(self.site.hosts),
-            "problem": self.problem,
-        }
 
 
 def bring(rollout: Rollout, run: Run) -> None:
@@ -180,13 +135,14 @@ def ensure(
     who: str,
     force: bool = False,
     patient: bool = False,
+    unattended: bool = False,
     report: Report = quiet,
     cancel: threading.Event | None = None,
 ) -> Kept | None:
     """The certificate of a site, obtained if there is none, if it is due, or does not fit; None if it is not to be had.
 
     Who else obtains the same one is waited for. Who is `patient` does not ask an authority that failed within the hour,
-    as long as there is one of use.
+    as long as there is one of use. Who is `unattended` (a daemon) asks again when `next_try` says so.
     """
     lock = FileLock(paths.root / f"certificate-{site.app}-{site.environment}.lock")
     with lock:
@@ -194,11 +150,14 @@ def ensure(
         kept = find(store, site.app, site.environment)
         usable = kept is not None and _is_usable(kept, site)
         if kept and not force and _fits(kept, site) and not _is_due(kept):
-            now = replace(kept, site=replace(site, hosts=_together(kept.site.hosts, site.hosts)), problem=None)
+            hosts = _together(kept.site.hosts, site.hosts)
+            now = replace(kept, site=replace(site, hosts=hosts), problem=None, failures=0)
             if now != kept:
                 _keep(store, now, who=who)
             return now
-        if kept and usable and kept.problem and patient and time.time() < kept.tried + _AGAIN:
+        if kept and unattended and kept.rests(time.time()):
+            return kept if usable else None
+        if kept and usable and kept.problem and patient and time.time() < kept.tried + HOUR:
             what = f"no new certificate: {kept.problem}; {_meanwhile(kept, site)}"
             _warn(report, "certificate-waits", what, "it is tried again within the hour; now: `deployd domain renew`")
             return kept
@@ -206,7 +165,8 @@ def ensure(
             obtained = _obtain(store, pool, site, kept, force=force, who=who, cancel=cancel)
         except CertificateError as error:
             _warn(report, error.code, f"no new certificate: {error.what}; {_meanwhile(kept, site)}", error.fix)
-            kept = replace(kept or Kept(site=site), problem=error.what, tried=time.time())
+            failures = _failures(kept, site) + 1
+            kept = replace(kept or Kept(site=site), problem=error.what, tried=time.time(), failures=failures)
             if kept.certificate is None or kept.site.directory == site.directory:  # what the next look asks for
                 kept = replace(kept, site=replace(site, hosts=_together(kept.site.hosts, site.hosts)))
             _keep(store, kept, who=who)
@@ -219,6 +179,7 @@ def ensure(
             certificate=reading.read_chain(obtained.chain),
             problem="; ".join(error.what for error in obtained.refused.values()) or None,
             tried=time.time() if obtained.refused else 0.0,
+            failures=_failures(kept, site) + 1 if obtained.refused else 0,
         )
         for refusal in obtained.refused.values():
             _warn(report, refusal.code, f"the certificate lacks {refusal.what}; {_APART}", refusal.fix)
@@ -234,6 +195,7 @@ def renew(
     *,
     who: str,
     force: bool = False,
+    unattended: bool = False,
     report: Report = quiet,
 ) -> tuple[Kept | None, dict[HostName, bool | HostError]]:
     """Obtain a certificate anew if it is due, and give it to all of its hosts, also to those that were away before.
@@ -243,7 +205,7 @@ def renew(
     known = {host.name for host in store.hosts.all()}
     site = replace(kept.site, hosts=tuple(name for name in kept.site.hosts if name in known))
     with connect(site.hosts) as pool:
-        now = ensure(paths, store, pool, site, who=who, force=force, report=report)
+        now = ensure(paths, store, pool, site, who=who, force=force, unattended=unattended, report=report)
         if now is None or now.certificate is None:
             return find(store, site.app, site.environment), {}
         chain, key, found = now.chain, now.key, now.certificate
@@ -277,6 +239,7 @@ def find(store: Store, app: AppName, environment: EnvironmentName) -> Kept | Non
         certificate=reading.read_chain(secret["chain"]) if secret["chain"] else None,
         problem=found.extra.get("problem"),
         tried=float(found.extra.get("tried") or 0),
+        failures=int(found.extra.get("failures") or 0),
     )
 
 
@@ -362,6 +325,12 @@ def _is_usable(kept: Kept, site: Site) -> bool:
     )
 
 
+def _failures(kept: Kept | None, site: Site) -> int:
+    """How many tries in a row have failed for the same names at the same authority."""
+    same = kept is not None and (kept.site.names, kept.site.directory) == (site.names, site.directory)
+    return kept.failures if kept and same else 0
+
+
 def _names_all(kept: Kept, site: Site) -> bool:
     return kept.certificate is not None and not sites.uncovered(site.names, kept.certificate.names)
 
@@ -376,10 +345,6 @@ def _meanwhile(kept: Kept | None, site: Site) -> str:
     return f"for {', '.join(lacking)} {_APART}" if lacking else "the one there is stays"
 
 
-def _nothing(site: Site) -> dict[str, Any]:
-    return {"names": list(site.names), "begins": None, "ends": None, "issuer": None}
-
-
 def _together(before: Sequence[HostName], now: Sequence[HostName]) -> tuple[HostName, ...]:
     """The hosts of both: a rollout on one host of several forgets none of the others."""
     return tuple(dict.fromkeys((*before, *now)))
@@ -388,7 +353,8 @@ def _together(before: Sequence[HostName], now: Sequence[HostName]) -> tuple[Host
 def _keep(store: Store, kept: Kept, *, who: str) -> None:
     value = Secret(json.dumps({"chain": kept.chain, "key": kept.key.reveal()}))
     ends = reading.when(kept.certificate.ends) if kept.certificate else None
-    extra = {"site": kept.site.to_json(), "ends": ends, "problem": kept.problem, "tried": kept.tried}
+    tries = {"problem": kept.problem, "tried": kept.tried, "failures": kept.failures}
+    extra = {"site": kept.site.to_json(), "ends": ends, **tries}
     store.secrets.put(_KIND, app=kept.site.app, name=kept.site.environment, value=value, extra=extra, who=who)
 
 

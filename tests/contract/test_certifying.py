@@ -16,7 +16,7 @@ from deployd.domain.ids import AppName, EnvironmentName, HostName
 from deployd.errors import UnreachableError
 from deployd.paths import StatePaths
 from deployd.rollouts import certifying
-from deployd.rollouts.certifying import Site
+from deployd.rollouts.certified import HOUR, Kept, Site
 from deployd.store import Store
 from tests.contract.test_acme import Answers
 from tests.support.authority import Authority
@@ -142,14 +142,14 @@ def site(authority: Authority, *names: str, hosts: Sequence[HostName] = (WEB1, W
 def test_a_life(authority: Authority, fleet: Fleet, paths: StatePaths, store: Store) -> None:
     told: list[dict[str, Any]] = []
 
-    def ensure(wanted: Site) -> certifying.Kept | None:
+    def ensure(wanted: Site) -> Kept | None:
         pool: Any = fleet
         return certifying.ensure(
             paths, store, pool, wanted, who="me", report=lambda event, **fields: told.append({"event": event, **fields})
         )
 
     wanted = site(authority, "shop.test")
-    both: list[certifying.Kept | None] = []
+    both: list[Kept | None] = []
     threads = [threading.Thread(target=lambda: both.append(ensure(wanted))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -194,13 +194,13 @@ def test_a_life(authority: Authority, fleet: Fleet, paths: StatePaths, store: St
 
 
 def test_a_name_that_is_refused_is_left_out_and_tried_again(
-    lasting: Authority, fleet: Fleet, paths: StatePaths, store: Store
+    lasting: Authority, fleet: Fleet, paths: StatePaths, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the daemon's next look, and by `domain renew`, without another release; the others are not asked for anew."""
+    """By the daemon's look an hour later, and by `domain renew`, without another release; the others are not asked for anew."""
     pool: Any = fleet
     told: list[dict[str, Any]] = []
 
-    def ensure(wanted: Site, *, patient: bool = False) -> certifying.Kept | None:
+    def ensure(wanted: Site, *, patient: bool = False) -> Kept | None:
         return certifying.ensure(
             paths, store, pool, wanted, who="me", patient=patient, report=lambda _event, **fields: told.append(fields)
         )
@@ -235,6 +235,13 @@ def test_a_name_that_is_refused_is_left_out_and_tried_again(
 
     lasting.lead("elsewhere.test", ["127.0.0.1"])
     Renewer().look(_daemon(paths, store, fleet))
+    (kept,) = certifying.everything(store)
+    assert kept.problem  # a daemon leaves the authority alone for as long as it said
+    assert kept.failures == 1
+    assert fleet.chains() == {kept.chain}  # and brings what there is
+
+    monkeypatch.setattr(certifying, "time", SimpleNamespace(time=lambda: time.time() + HOUR))
+    Renewer().look(_daemon(paths, store, fleet))
 
     (kept,) = certifying.everything(store)
     assert (kept.problem, fleet.chains()) == (None, {kept.chain})
@@ -267,7 +274,7 @@ def test_a_release_does_not_ask_again_and_again_who_refused_within_the_hour(
     pool: Any = fleet
     told: list[str] = []
 
-    def ensure(*, patient: bool) -> certifying.Kept | None:
+    def ensure(*, patient: bool) -> Kept | None:
         return certifying.ensure(
             paths, store, pool, wanted, who="me", patient=patient,
             report=lambda _event, **fields: told.append(str(fields["code"])),

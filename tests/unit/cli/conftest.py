@@ -143,6 +143,9 @@ class FakeClient:
     def hosts(self) -> tuple[Host, ...]:
         return tuple(self.known[name] for name in sorted(self.known))
 
+    def certificates(self, *_where: object) -> tuple[object, ...]:
+        return ()
+
     def host(self, name: HostName) -> Host:
         if name not in self.known:
             raise NotFoundError(f"there is no host {name}", code="host-not-found", fix="see `deployd host list`")

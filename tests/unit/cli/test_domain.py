@@ -13,7 +13,7 @@ from deployd.certificates.visiting import Answer, Shown
 from deployd.domain.ids import AppName, EnvironmentName, HostName
 from deployd.domain.secret import Secret
 from deployd.errors import UnreachableError
-from deployd.rollouts import certifying
+from deployd.rollouts.certified import Kept, Site
 
 DAY = 86400.0
 WEB1, WEB2 = "192.0.2.1", "192.0.2.2"
@@ -162,11 +162,20 @@ def test_nothing_to_check(deployd, app):
 
 
 def kept(problem=None):
-    site = certifying.Site(
+    site = Site(
         app=AppName("shop"), environment=EnvironmentName("production"), names=("shop.com",), hosts=(HostName("web1"),)
     )
     found = certificate(60, "shop.com")
-    return certifying.Kept(site=site, chain="CHAIN", key=Secret("KEY"), certificate=found, problem=problem)
+    return Kept(site=site, chain="CHAIN", key=Secret("KEY"), certificate=found, problem=problem, tried=1.8e9)
+
+
+def test_what_the_authority_said_and_when_it_is_asked_again(deployd, client, names, internet, monkeypatch):
+    for problem, told in ((None, []), ("it leads nowhere", [None])):
+        monkeypatch.setattr(type(client), "certificates", lambda *_, now=problem: (kept(now),), raising=False)
+        assert [one[0] for one in found(deployd)[1]] == told
+    line = deployd("domain", "check").out
+    assert "asked at 2027-01-15T08:00:00+00:00: it leads nowhere; a daemon asks again at 2027-01-15T08:59" in line
+    assert "`deployd domain renew` asks now" in line
 
 
 def test_renew(deployd, client, monkeypatch, app, tmp_path):
@@ -190,7 +199,7 @@ def test_renew(deployd, client, monkeypatch, app, tmp_path):
     assert json.loads(done.out)["certificates"][0]["failed"]["web1"]["code"] == "host-unreachable"
     outcome |= {"now": kept("it refused"), "told": {}}
     done = deployd("domain", "renew")
-    assert (done.exit, done.out[0], "not renewed: it refused" in done.out) == (1, "✗", True)
+    assert (done.exit, done.out[0], "not renewed: it refused; a daemon" in done.out) == (1, "✗", True)
     assert "KEY" not in done.out + done.err
 
     monkeypatch.chdir(tmp_path)
