@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from deployd import process
 from deployd.errors import CancelledError, CommandError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_output_and_exit_code_come_back() -> None:
@@ -53,16 +57,18 @@ def test_stdin_is_given_or_closed() -> None:
     assert process.run(["cat"]).stdout == b""
 
 
-def test_lines_come_as_they_are_written() -> None:
-    seen: list[tuple[str, float]] = []
+def test_lines_come_as_they_are_written(tmp_path: Path) -> None:
+    """It says more only once its first line was seen."""
+    seen: list[str] = []
 
-    process.run(
-        ["sh", "-c", "echo one; sleep 0.4; printf 'two\\nthree' >&2"],
-        on_line=lambda line: seen.append((line, time.monotonic())),
-    )
+    def on_line(line: str) -> None:
+        seen.append(line)
+        (tmp_path / "seen").touch()
 
-    assert [line for line, _ in seen] == ["one", "two", "three"]
-    assert seen[1][1] - seen[0][1] > 0.3
+    script = f"echo one; while [ ! -e {tmp_path}/seen ]; do sleep 0.02; done; printf 'two\\nthree' >&2"
+    process.run(["sh", "-c", script], on_line=on_line, timeout=30)
+
+    assert seen == ["one", "two", "three"]
 
 
 def alive(pid: int) -> bool:
@@ -75,20 +81,23 @@ def alive(pid: int) -> bool:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process ends within two seconds."""
-    return any(not alive(pid) or time.sleep(0.05) for _ in range(40))
+    """Whether a process ends, long before it would by itself."""
+    return any(not alive(pid) or time.sleep(0.02) for _ in range(1000))
 
 
 def test_a_time_limit_ends_the_whole_group() -> None:
     pids: list[int] = []
 
-    with pytest.raises(CommandError) as caught:
-        process.run(
-            ["sh", "-c", "trap '' TERM; sleep 60 & echo $!; wait; sleep 60"],
-            timeout=0.5, on_line=lambda line: pids.append(int(line)),
-        )  # fmt: skip
+    for limit in (0.5, 2, 8):  # until it has come as far as its first line
+        with pytest.raises(CommandError) as caught:
+            process.run(
+                ["sh", "-c", "trap '' TERM; sleep 60 & echo $!; wait; sleep 60"],
+                timeout=limit, on_line=lambda line: pids.append(int(line)),
+            )  # fmt: skip
+        assert caught.value.code == "command-timeout"
+        if pids:
+            break
 
-    assert caught.value.code == "command-timeout"
     assert gone(pids[0])
 
 
@@ -107,12 +116,9 @@ def test_cancel_ends_the_whole_group() -> None:
 
 
 def test_a_grandchild_that_keeps_the_pipe_does_not_hang_us() -> None:
-    started = time.monotonic()
-
-    done = process.run(["sh", "-c", "sleep 5 & echo started"], timeout=20)
+    done = process.run(["sh", "-c", "sleep 20 & echo started"], timeout=15)
 
     assert done.text == "started\n"
-    assert time.monotonic() - started < 3
 
 
 def test_what_is_missing_is_named_and_not_what_would_have_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shlex
 import subprocess
 import sys
@@ -225,14 +226,16 @@ def test_light_commands_load_nothing_heavy(app, argv):
 
 
 def test_help_takes_150_ms_more_than_python_at_most(app):
-    def best(*argv: str) -> float:
-        import time
+    def used() -> float:
+        """Seconds of the processor's time: they are the same when others want the processor, too."""
+        return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
+    def best(*argv: str) -> float:
         times = []
         for _ in range(5):
-            begun = time.perf_counter()
+            before = used()
             subprocess.run([sys.executable, *argv], check=True, capture_output=True)
-            times.append(time.perf_counter() - begun)
+            times.append(used() - before)
         return min(times)
 
     help_page = "import sys; sys.argv = ['deployd', '--help']; from deployd.cli.main import main; main()"

@@ -292,11 +292,11 @@ def test_unlock_says_who_and_asks(deployd, app, client):
     assert client.unlocked == ["web1"]
 
 
-def kill_soon(number: int, *, times: int = 1) -> None:
+def kill_when_it_runs(client, number: int) -> None:
     def strike() -> None:
-        for _ in range(times):
-            time.sleep(0.3)
-            os.kill(os.getpid(), number)
+        while not client.wishes:
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=strike, daemon=True).start()
 
@@ -305,7 +305,7 @@ def kill_soon(number: int, *, times: int = 1) -> None:
 def test_a_signal_cancels_cleanly_in_a_pipe(deployd, app, client, number, code):
     client.waits = threading.Event()
     client.fail = CancelledError("cancelled", fix="release again", live=f"{R1} on web1, web2")
-    kill_soon(number)
+    kill_when_it_runs(client, number)
     done = deployd("release")
 
     assert done.exit == code
@@ -317,7 +317,7 @@ def test_a_signal_cancels_cleanly_in_a_pipe(deployd, app, client, number, code):
 def test_a_terminal_is_asked_once_before_it_is_cancelled(deployd, app, client):
     client.waits = threading.Event()
     client.fail = CancelledError("cancelled", fix="release again")
-    kill_soon(signal.SIGINT)
+    kill_when_it_runs(client, signal.SIGINT)
     done = deployd("release", terminal=True, stdin="y\n")
 
     assert done.exit == 130

@@ -202,6 +202,7 @@ from deployd.cli.context import Cli
 from deployd.cli.render import Screen
 from deployd.cli import running
 from deployd.errors import CancelledError
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it was ignored if the tests run under nohup
 def work(report, cancel):
     os.kill(os.getpid(), signal.SIGHUP)
     assert cancel.wait(20)

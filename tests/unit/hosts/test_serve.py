@@ -15,7 +15,7 @@ def answering(data: bytes) -> bytes:
 
 
 def asked(services: Services, verb: str = "status"):
-    return services.call((verb, "a", "b"), stdin=None, timeout=1, cancel=None)
+    return services.call((verb, "a", "b"), stdin=None, timeout=20, cancel=None)
 
 
 def test_one_open_call_serves_many_verbs() -> None:
@@ -107,7 +107,7 @@ class Host:
         held = self.services.hold(HOLD, self.by_itself)
         assert held is not None
         held.write(DOCUMENT)
-        return held, json.loads(next(iter(held.lines(timeout=1))))
+        return held, json.loads(next(iter(held.lines(timeout=20))))
 
 
 def test_a_lock_is_held_over_a_served_call_that_is_free_again_afterwards() -> None:
