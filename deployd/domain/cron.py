@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 _MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 _WEEKDAYS = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
+_SHORT = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 _NAMES = {"month": _MONTHS, "weekday": _WEEKDAYS}
 _PART = re.compile(r"(\*|[0-9a-z]+)(?:-([0-9a-z]+))?(?:/([0-9]+))?", re.ASCII)
 _SEARCHED = 8 * 366 + 1
@@ -44,7 +53,7 @@ class Cron:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read five fields; raises ValueError with a sentence, a colon, and how to write it."""
-        fields = text.lower().split()
+        fields = _SHORT.get(text.strip().lower(), text).lower().split()
         if len(fields) != len(_FIELDS):
             msg = f'{text!r} has {len(fields)} fields: write minute, hour, day, month and weekday, as in "0 4 * * 1-5"'
             raise ValueError(msg)
@@ -125,6 +134,8 @@ def _parse_field(text: str, noun: str, low: int, high: int) -> frozenset[int]:
         else:
             begin = _number(first, noun, low, high)
             end = _number(last, noun, low, high) if last else high if step else begin
+            if noun == "weekday" and last and end == 0 < begin:
+                end = 7  # `sat-sun`: a range ends with the Sunday after it
         if (first == "*" and last) or end < begin:
             msg = f"{part!r} is no range of the {noun}: write the smaller one first"
             raise ValueError(msg)

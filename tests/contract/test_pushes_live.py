@@ -120,7 +120,7 @@ class World:
         return self.ended(*self.send(app, "push", payload))
 
     def pull(
-        self, number: int, action: str, head: str, *, app: AppName = SHOP, fork: bool = False
+        self, number: int, action: str, head: str, *, app: AppName = SHOP, fork: bool = False, at: int | None = None
     ) -> tuple[str, str | None]:
         self.git("update-ref", f"refs/pull/{number}/head", head)
         if not fork:  # a fork's commit is on no branch of ours
@@ -131,6 +131,7 @@ class World:
             "pull_request": {
                 "title": "New prices",
                 "html_url": "https://forge.example/12",
+                "updated_at": at and f"2026-11-22T04:00:{at:02}Z",
                 "head": {"ref": "prices", "sha": head, "repo": {"full_name": "eve/mono" if fork else "acme/mono"}},
                 "base": {"ref": "main", "repo": {"full_name": "acme/mono"}},
             },
@@ -294,7 +295,9 @@ def test_a_pull_request_from_its_opening_to_its_end(world):
         assert "skip deploy" in world.pull(15, "opened", world.branch(message="x [skip deploy]"))[1]
 
         two = world.branch("apps/shop/other")
-        assert world.pull(12, "synchronize", two) == ("prepared", None)
+        assert world.pull(12, "synchronize", two, at=20) == ("prepared", None)
+        late = world.pull(12, "synchronize", one, at=10)  # it overtook on its way: `two` is what the branch is
+        assert (late[0], "this delivery was late" in late[1]) == ("ignored", True)
         wait_for(lambda: len(world.on_host("web2")) == 1, world.previews)
         ((release, variables),) = world.on_host("web2").items()
         ready = world.previews()[12]
@@ -316,7 +319,8 @@ def test_a_pull_request_from_its_opening_to_its_end(world):
         later = world.branch("apps/shop/worse")
         assert "deployd approve pull/13" in world.pull(13, "synchronize", later, fork=True)[1]
 
-        assert world.pull(12, "closed", two) == ("ignored", "pull request 12 was closed")
+        assert world.pull(12, "closed", two, at=40) == ("ignored", "pull request 12 was closed")
+        assert "this delivery was late" in world.pull(12, "synchronize", two, at=30)[1]  # brings nothing back
         wait_for(lambda: 12 not in world.previews(), world.previews)
         assert release not in world.on_host("web2")
         assert world.pull(12, "reopened", two) == ("prepared", None)

@@ -74,6 +74,7 @@ def _of_change(app: AppName, push: Push, change: Change) -> Ask:
             "forge": push.forge,
             "delivery": push.delivery,
             "repository": push.repository.name,
+            "page": push.repository.url,
             "before": change.before,
             "forced": change.forced,
             "tag": change.name if change.kind == "tag" else None,

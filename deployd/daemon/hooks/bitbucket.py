@@ -124,6 +124,7 @@ def _cloud_pull(payload: Payload, *, delivery: str, action: Action) -> PullReque
         ref=f"refs/heads/{branch}",  # Cloud has no ref for a pull request; a fork's branch is not in this repository
         fork=not ours,
         who=_who(payload),
+        at=pull.moment("updated_on"),
     )
 
 
@@ -149,6 +150,7 @@ def _server_pull(payload: Payload, *, delivery: str, action: Action) -> PullRequ
         ref=f"refs/pull-requests/{number}/from",
         fork=_server_repository(source.part("repository")) != into,
         who=_who(payload),
+        at=pull.moment("updatedDate"),
     )
 
 

@@ -97,6 +97,7 @@ def signed(forge: Forge, headers: Mapping[str, str], body: bytes, secret: Secret
     if forge == "gitlab":
         return signing.by_token(secret, headers.get("x-gitlab-token"))
     if forge == "gitea":
+        body = reading.of_form(body, headers.get("content-type", "")) or body  # of a form, only what is in it is signed
         bare = headers.get("x-forgejo-signature") or headers.get("x-gitea-signature")
         if bare:
             return signing.by_hex(secret, body, bare)

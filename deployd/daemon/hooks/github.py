@@ -88,6 +88,7 @@ def _pull_request(payload: Payload, *, delivery: str, forge: Forge) -> Delivered
         ref=f"refs/pull/{number}/head",
         fork=not ours,
         who=_who(payload, forge),
+        at=pull.moment("updated_at"),
     )
 
 

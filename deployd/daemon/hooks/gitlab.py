@@ -84,6 +84,7 @@ def _merge_request(payload: Payload, *, delivery: str) -> Delivered:
         fork=not ours or merge.number("source_project_id") != merge.number("target_project_id"),
         who=f"gitlab:{user}" if user else "gitlab",
         message=last.message("message"),
+        at=merge.moment("updated_at"),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -90,6 +91,17 @@ class Payload:
         """True only for true."""
         return self._values.get(key) is True
 
+    def moment(self, key: str) -> float | None:
+        """A time in Unix seconds, from text (GitLab writes `2026-11-22 04:00:00 UTC` too) or milliseconds; or None."""
+        value = self._values.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value / 1000
+        try:
+            read = datetime.fromisoformat(str(value).replace(" UTC", "+00:00"))
+            return read.replace(tzinfo=read.tzinfo or UTC).timestamp()
+        except (ValueError, OverflowError):
+            return None
+
     def ref(self, key: str) -> str:
         """A branch's or tag's name, or a whole ref, as git allows it."""
         return checked_ref(self.text(key), self._name(key))
@@ -128,15 +140,22 @@ class Payload:
         return f"{self._path}.{key}" if self._path else key
 
 
+def of_form(body: bytes, content_type: str) -> bytes | None:
+    """The field `payload` of a form; b"" when it is not there, None when the body is no form."""
+    if content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        return None
+    try:
+        fields = parse_qs(body.decode("ascii"), max_num_fields=_FORM_FIELDS)
+        return fields.get("payload", [""])[0].encode()
+    except ValueError:
+        return b""
+
+
 def read(body: bytes, *, content_type: str) -> Payload:
     """The payload of a body: JSON, or a form whose field `payload` is JSON."""
     try:
-        if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
-            fields = parse_qs(body.decode("ascii"), max_num_fields=_FORM_FIELDS)
-            text = fields.get("payload", [""])[0]
-        else:
-            text = body.decode("utf-8")
-        return Payload(json.loads(text))
+        inner = of_form(body, content_type)
+        return Payload(json.loads((body if inner is None else inner).decode("utf-8")))
     except (ValueError, RecursionError) as error:
         raise malformed("it is no JSON") from error
 

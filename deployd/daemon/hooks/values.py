@@ -50,7 +50,8 @@ class Push:
 class PullRequest:
     """A pull request (a merge request, on GitLab) that was opened, got new commits, or was closed.
 
-    `ref` is what to fetch its head by; `fork` says that the head is in another repository. `commit` may be short.
+    `ref` is what to fetch its head by; `fork` says that the head is in another repository. `commit` may be short. `at`
+    is when it was changed last, in Unix seconds by the forge's clock; None when the payload does not say.
     """
 
     forge: Forge
@@ -67,6 +68,7 @@ class PullRequest:
     fork: bool
     who: str
     message: str | None = None
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,24 @@ def test_a_form_is_read_as_well_as_json():
     assert change_of((headers, body)).after == B
 
 
+@pytest.mark.parametrize("named", ["x-gitea", "x-forgejo"])
+def test_of_a_form_gitea_signs_what_is_in_it(named):
+    from urllib.parse import urlencode
+
+    inner = made.body_of(made.github_push())
+    headers = {
+        "content-type": "application/x-www-form-urlencoded",
+        f"{named}-event": "push",
+        f"{named}-delivery": "g-2",
+        f"{named}-signature": made.signature(inner),
+    }
+    body = urlencode({"payload": inner}).encode()
+    assert change_of((headers, body)).after == B
+    for other in (urlencode({"payload": inner + b" "}).encode(), b"payload=", b"\xff", inner):
+        with pytest.raises((NotAllowedError, UsageError)):
+            receive((headers, other))
+
+
 # files
 
 
@@ -218,6 +236,30 @@ def test_a_merge_request_of_a_fork_that_is_gone_is_read_and_is_a_forks():
     gone["object_attributes"]["action"] = "close"
     found = receive(made.gitlab(gone))
     assert (found.action, found.fork) == ("closed", True)
+
+
+def test_when_a_pull_request_changed_is_read_from_every_forge():
+    """Two deliveries that come in the wrong order are told apart by it."""
+    at, pull = 1_790_000_000.0, made.github_pull()
+    pull["pull_request"]["updated_at"] = "2026-09-21T14:13:20Z"
+    assert receive(made.github(pull, "pull_request")).at == receive(made.gitea(pull, "pull_request")).at == at
+    for written in ("2026-09-21 14:13:20 UTC", "2026-09-21T16:13:20.000+02:00", "2026-09-21 14:13:20"):
+        assert receive(made.gitlab(made.gitlab_merge(updated_at=written))).at == at
+    cloud, server = bitbucket_pulls()
+    assert receive(made.bitbucket(cloud, event="pullrequest:updated")).at == at
+    assert receive(made.bitbucket(server, event="pr:opened")).at == at
+    for nothing in (None, "soon", True, {}, "9" * 400):
+        assert receive(made.gitlab(made.gitlab_merge(updated_at=nothing))).at is None
+
+
+def bitbucket_pulls():
+    side = {"commit": {"hash": B[:12]}, "branch": {"name": "prices"}, "repository": {"full_name": "acme/shop"}}
+    repository = {"slug": "shop", "project": {"key": "ACME"}}
+    end = {"displayId": "prices", "latestCommit": B, "repository": repository}
+    cloud = {"id": 3, "source": side, "destination": side, "updated_on": "2026-09-21T14:13:20.000000+00:00"}
+    return {"pullrequest": cloud}, {
+        "pullRequest": {"id": 3, "fromRef": end, "toRef": end, "updatedDate": 1790000000000}
+    }
 
 
 def test_what_follows_from_one_hook_of_gitlab_is_not_taken_for_a_replay():

@@ -40,6 +40,9 @@ def test_names_ranges_lists_and_steps() -> None:
     assert Cron.parse("*/20 8-18/5 * jan,mar-apr *").hours == {8, 13, 18}
     assert Cron.parse("*/20 8-18/5 * jan,mar-apr *").months == {1, 3, 4}
     assert Cron.parse("0 0 * * fri-7").weekdays == {5, 6, 0}
+    assert Cron.parse("0 0 * * sat-sun").weekdays == {6, 0}
+    assert Cron.parse("0 0 * * sun-tue").weekdays == {0, 1, 2}
+    assert Cron.parse("@weekly") == Cron.parse("0 0 * * 0")
     assert Cron.parse("50/5 0 * * *").minutes == {50, 55}
     assert Cron.parse("0 0 * * *").weekdays == set(range(7))
 
@@ -48,7 +51,7 @@ def test_names_ranges_lists_and_steps() -> None:
     ("text", "says"),
     [
         ("0 4 * *", "4 fields"),
-        ("@daily", "1 fields"),
+        ("@reboot", "1 fields"),
         ("60 4 * * *", "'60' is no minute"),
         ("0 24 * * *", "'24' is no hour"),
         ("0 4 0 * *", "'0' is no day of month"),
