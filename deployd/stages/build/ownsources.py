@@ -23,6 +23,11 @@ _FOLDER = re.compile(
     r"""(?:set\(\s*["']views["']\s*,\s*|(?:static|serveStatic|readdir(?:Sync)?|opendir(?:Sync)?)\(\s*)["'`](?:\./)?([\w@-][\w@./-]*)["'`]"""
     r"""|\b(?:root|directory|views|dir|migrationsFolder)\s*:\s*["'`](?:\./)?([\w@-][\w@./-]*)["'`]"""
 )
+# path.join(process.cwd(), "schema", "**/*.graphql"), and globs: what stands before the first star is the folder
+_JOINED = re.compile(r"""process\.cwd\(\)((?:\s*,\s*["'`][^"'`\n]+["'`])+)\s*\)|\$\{process\.cwd\(\)\}(/[^"'`\s$]+)""")
+_GLOB = re.compile(r"""["'`](?:\./)?((?:[\w@-][\w@.-]*/)+)[^"'`\s/*{]*[*{][^"'`\s]*["'`]""")
+_NO_GLOBS_IN = re.compile(r"^\.|\.config\.|^(?:gulpfile|gruntfile|karma)", re.IGNORECASE)
+_TESTS = {"test", "tests", "__tests__", "coverage", "spec", "e2e"}
 _NOT_READ = re.compile(
     r"(?:^|/)(?:package(?:-lock)?|[tj]sconfig[\w.-]*|\.?eslintrc[\w.-]*|nest-cli|turbo|deployd)\.\w+$"
 )
@@ -52,6 +57,11 @@ def named(app_dir: Path) -> tuple[str, ...]:
         text = path.read_text(errors="replace")
         files = {match[1] for match in _FILE.finditer(text)}
         folders = {(match[1] or match[2]).rstrip("/") for match in _FOLDER.finditer(text)}
+        joined = {_before_star(match[1] or match[2]) for match in _JOINED.finditer(text)}
+        if not _NO_GLOBS_IN.search(path.name):
+            folders |= {match[1].rstrip("/") for match in _GLOB.finditer(text)}
+        files |= joined
+        folders |= joined
         found |= {
             one for one in files if _is_own(one, app_dir) and (app_dir / one).is_file() and not _NOT_READ.search(one)
         }
@@ -59,7 +69,15 @@ def named(app_dir: Path) -> tuple[str, ...]:
     return tuple(sorted(found))[:_MOST_NAMED]
 
 
+def _before_star(said: str) -> str:
+    """The path that texts in a row name, up to what is a glob in them."""
+    quoted = re.findall(r"""["'`]([^"'`]+)["'`]""", said) or [said]
+    parts = [part for text in quoted for part in text.split("/") if part not in ("", ".")]
+    first = next((n for n, part in enumerate(parts) if re.search(r"[*{}$]", part)), len(parts))
+    return "/".join(parts[:first])
+
+
 def _is_own(name: str, app_dir: Path) -> bool:
     parts = Path(name).parts
-    inside = ".." not in parts and not {"node_modules", ".git"}.intersection(parts)
-    return inside and Path(os.path.realpath(app_dir / name)).is_relative_to(os.path.realpath(app_dir))
+    inside = parts and ".." not in parts and not {"node_modules", ".git"}.intersection(parts) and parts[0] not in _TESTS
+    return bool(inside) and Path(os.path.realpath(app_dir / name)).is_relative_to(os.path.realpath(app_dir))

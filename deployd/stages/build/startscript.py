@@ -40,9 +40,9 @@ class Start:
     """A start script's command that runs Node.js.
 
     `file` is written as in the script, relative to `folder` (below the app's). `words` follow it, `variables` stand
-    before it, `preloads` are modules that are loaded first (those of NODE_OPTIONS too), and `lost` are options that
-    only a command line can give. `env_files` are files of variables that it reads, `before` the commands that the
-    script runs before the server.
+    before it, `preloads` are modules that are loaded first (`require X`, `import X`, `loader X`; those of NODE_OPTIONS
+    too), and `lost` are options that only a command line can give. `env_files` are files of variables that it reads,
+    `before` the commands that the script runs before the server.
     """
 
     script: str
@@ -234,6 +234,8 @@ def _sorted(given: list[str]) -> tuple[list[str], list[str], list[str]]:
             preloads.append(f"require {value}")
         elif name == "--import" and value:
             preloads.append(f"import {value}")
+        elif name in {"--loader", "--experimental-loader"} and value:
+            preloads.append(f"loader {value}")
         elif env_file:
             env_files.append(env_file[1])
         elif not _HARMLESS.match(option):

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 NAME = "deployd-start.cjs"
 _HEAD = "// written by deployd when it built this app: starts it as its own start script does\n"
 _JOIN = 'require("node:path").join(__dirname, {})'
+# the function is never called: tracing sees by it which module that is
+_LOADER = """require("node:module").register({0}, require("node:url").pathToFileURL(__filename));
+void (() => import({0}));
+"""
 _EXPAND = r"""const expand = (text) =>
   text.replace(/\$(?:(\w+)|\{(\w+)(?::?-([^}]*))?\})/g, (_, a, b, or) => process.env[a || b] || or || "");
 """
@@ -33,12 +37,13 @@ def write(
 ) -> str:
     """Write the wrapper that starts `entry` (relative to `app_dir`) with `words`; returns the wrapper's name.
 
-    `variables` hold where the environment says nothing else. `preloads` are `require X` and `import X`, as Node.js's
-    options of these names: what the server forks gets these. `folder`, below the app's, is the working folder.
+    `variables` hold where the environment says nothing else. `preloads` are `require X`, `import X` and `loader X`, as
+    Node.js's options of these names: what the server forks gets these. `folder`, below the app's, is where it works.
     """
     texts = [*words, *(variables or {}).values()]
     required = [_place(one.removeprefix("require "), folder) for one in preloads if one.startswith("require ")]
     imported = [_place(one.removeprefix("import "), folder) for one in preloads if one.startswith("import ")]
+    loaders = [_place(one.removeprefix("loader "), folder) for one in preloads if one.startswith("loader ")]
     more = "".join(f", {_text(word)}" for word in words)
     lines = [
         f"process.chdir({_JOIN.format(_js(folder)) if folder else '__dirname'});\n",
@@ -49,6 +54,7 @@ def write(
             for kind, _, module in (one.partition(" ") for one in preloads)
         ),
         f"process.argv.splice(1, process.argv.length, {_JOIN.format(_js(entry))}{more});\n",
+        *(_LOADER.format(_js(one)) for one in loaders),
         *(f"require({_js(one)});\n" for one in required),
     ]
     run = 'require("node:module").runMain()'

@@ -16,7 +16,22 @@ if TYPE_CHECKING:
 # Where the first one is traced, the app's own code names what it loads: `transport: { target: "pino-pretty" }`.
 _TARGETS = {"pino": re.compile(r"""\btarget["']?\s*:\s*["'`]((?:@[\w.-]+/)?[\w][\w.-]*)(?:/[\w./-]+)?["'`]""")}
 # Where the first one is traced, it loads those of the others that the app needs itself.
-_DRIVERS = {"sequelize": ("pg", "pg-hstore", "mysql2", "mariadb", "sqlite3", "tedious", "oracledb", "odbc")}
+_DRIVERS = {
+    "sequelize": ("pg", "pg-hstore", "mysql2", "mariadb", "sqlite3", "tedious", "oracledb", "odbc"),
+    # by the ending of the page: `response.render("shop.pug")`
+    "express": (
+        "ejs",
+        "pug",
+        "hbs",
+        "hjs",
+        "eta",
+        "twig",
+        "jade",
+        "express-handlebars",
+        "nunjucks",
+        "mustache-express",
+    ),
+}
 _CODE = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".tsx", ".jsx")
 _LARGEST_CODE = 5_000_000
 

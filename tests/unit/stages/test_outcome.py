@@ -283,7 +283,7 @@ def test_options_of_node_that_get_lost_are_told(tmp_path: Path) -> None:
         "s.js": "",
     }
     lost, env = left(tmp_path, "node", files).warnings
-    assert "--loader ./o.mjs --max-old-space-size=1:" in lost
+    assert "gives Node.js --max-old-space-size=1:" in lost
     assert "NODE_OPTIONS" in lost
     assert "deployd env import .env" in env
 

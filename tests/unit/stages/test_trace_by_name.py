@@ -57,3 +57,13 @@ def test_sequelize_gets_the_drivers_that_the_app_needs(tmp_path: Path) -> None:
     assert added(tmp_path, found) == {"pg/package.json", "pg/index.js"}
     assert found.files["node_modules/pg/index.js"].reasons == ("loaded by sequelize, by its name",)
     assert added(tmp_path, found) == set()
+
+
+def test_express_gets_the_makers_of_pages_that_the_app_needs(tmp_path: Path) -> None:
+    for name in ("express", "pug", "ejs"):
+        package(tmp_path, name)
+    (tmp_path / "package.json").write_text('{"dependencies": {"express": "5", "pug": "3"}}')
+    assert added(tmp_path, found_with(tmp_path, "node_modules/express/package.json")) == {
+        "pug/package.json",
+        "pug/index.js",
+    }
