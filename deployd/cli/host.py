@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployd.cli.context import parse_id, select
-from deployd.cli.places import only_one_name, parse_fingerprint, parse_place, same_fingerprint, shown
+from deployd.cli.places import only_one_name, parse_fingerprint, parse_identity, parse_place, same_fingerprint, shown
 from deployd.cli.verbs import Noun, verb
 from deployd.domain.host import Host
 from deployd.domain.ids import AppName, HostName
@@ -55,8 +55,7 @@ def add(
     user, address, port = parse_place(place)
     if fingerprint is not None:
         parse_fingerprint(fingerprint)
-    if identity is not None and not identity.expanduser().is_file():
-        raise UsageError(f"there is no file {identity}", code="identity-missing", fix="name the admin's private key")
+    identity = None if identity is None else parse_identity(identity)
     from deployd.hosts import keys
 
     known = _known(cli, host_name)
@@ -80,7 +79,7 @@ def add(
         address=address,
         port=port,
         admin_user=user,
-        identity=str(identity.expanduser().absolute()) if identity else None,
+        identity=str(identity) if identity else None,
         host_key=key,
     )
     cli.client.add_host(host)

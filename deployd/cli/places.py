@@ -9,6 +9,7 @@ from deployd.errors import HostKeyError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from deployd.domain.host import Host
 
@@ -18,6 +19,7 @@ _PLACE = re.compile(
 _USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
 _ADDRESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
 _FINGERPRINT = re.compile(r"(?:SHA256:)?[A-Za-z0-9+/]{43}=?")
+_PRIVATE = b"PRIVATE KEY-----"
 _PORTS = range(1, 65536)
 
 
@@ -37,6 +39,21 @@ def parse_place(text: str) -> tuple[str, str, int]:
         )
         raise UsageError(f"{text!r} is not an address", code="address-invalid", fix=fix)
     return user, address, port
+
+
+def parse_identity(path: Path) -> Path:
+    """The whole path of a file that holds a private key. (Whether it has a passphrase is not looked at.)"""
+    file = path.expanduser().absolute()
+    if not file.is_file():
+        raise UsageError(f"there is no file {path}", code="identity-missing", fix="name the admin's private key")
+    with file.open("rb") as handle:
+        if _PRIVATE not in handle.read(200):
+            raise UsageError(
+                f"{path} is no private key",
+                code="identity-invalid",
+                fix="name the private half, in OpenSSH's or PEM form: its name has no .pub",
+            )
+    return file
 
 
 def shown(address: str, port: int) -> str:

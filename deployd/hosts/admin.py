@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployd.errors import HostError, UnreachableError
 from deployd.hosts import causes, keys, webserver
 
 if TYPE_CHECKING:
+    import paramiko
+
     from deployd.domain.host import Host
 
 _MARK = "deployd-looks"  # a login shell may print words of its own before
@@ -40,6 +44,8 @@ def look(host: Host, *, connect_timeout: float = 10.0) -> Bare:
     import fabric
     import paramiko
 
+    if host.identity:
+        _check_identity(host)
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     started = time.monotonic()
     connection = fabric.Connection(
@@ -70,7 +76,7 @@ def look(host: Host, *, connect_timeout: float = 10.0) -> Bare:
     except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
         raise _refused(host) from error
     except (OSError, EOFError, paramiko.SSHException) as error:
-        if str(error) == _NOTHING_TO_OFFER:
+        if str(error) == _NOTHING_TO_OFFER or _is_stranger(connection.client.get_transport()):
             raise _refused(host) from error
         raise causes.unreachable(host, error, seconds=time.monotonic() - started) from error
     finally:
@@ -79,16 +85,72 @@ def look(host: Host, *, connect_timeout: float = 10.0) -> Bare:
     return _read(host, _own_words(done.stdout))
 
 
+def _is_stranger(transport: paramiko.Transport | None) -> bool:
+    """Whether the host was spoken to, and let nobody in: of several keys the last one's error says little."""
+    return transport is not None and bool(transport.initial_kex_done) and not transport.is_authenticated()
+
+
+def _check_identity(host: Host) -> None:
+    """What OpenSSH would not use, Ansible cannot; its own words for it come late."""
+    place = Path(host.identity or "")
+    try:
+        mode, text = place.stat().st_mode, place.read_bytes()
+    except OSError as error:
+        raise _useless(
+            host, f"cannot be read: {error.strerror}", "add the host again with `--identity FILE`"
+        ) from error
+    if b"PRIVATE KEY-----" not in text[:200]:
+        raise _useless(host, "is no private key", "add the host again with the private half (its name has no .pub)")
+    if mode & 0o077 and place.stat().st_uid == os.getuid():
+        raise _useless(host, "can be read by others, so ssh refuses it", f"chmod 600 {place}")
+
+
+def _useless(host: Host, what: str, fix: str) -> UnreachableError:
+    return UnreachableError(
+        f"{host.name} cannot be logged in to: the key {host.identity} {what}",
+        code="admin-auth-failed",
+        host=host.name,
+        live="unchanged",
+        fix=fix,
+    )
+
+
+def _has_passphrase(identity: str) -> bool:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+
+    data = Path(identity).read_bytes()
+    for load in (load_ssh_private_key, load_pem_private_key):
+        try:
+            load(data, password=None)
+        except TypeError:
+            return True
+        except (ValueError, UnsupportedAlgorithm):
+            continue
+        return False
+    return False
+
+
 def _refused(host: Host) -> UnreachableError:
+    if host.identity and _has_passphrase(host.identity):
+        return _useless(
+            host,
+            f"has a passphrase, and no agent offers it, or {host.admin_user} may not log in by it",
+            f"run `ssh-add {host.identity}` first, then see that {_login(host)} asks for nothing",
+        )
     how = f"the key {host.identity}" if host.identity else "any key of yours (agent, ~/.ssh)"
     return UnreachableError(
         f"{host.name} ({host.address} port {host.port}) does not accept {how} for {host.admin_user}",
         code="admin-auth-failed",
         host=host.name,
         live="unchanged",
-        fix=f"see that `ssh {host.admin_user}@{host.address}` works without a password, or add the host again with "
-        "`--identity FILE`",
+        fix=f"see that {_login(host)} works without a password, or add the host again with `--identity FILE`",
     )
+
+
+def _login(host: Host) -> str:
+    port = "" if host.port == 22 else f"-p {host.port} "  # noqa: PLR2004 - SSH's port
+    return f"`ssh {port}{host.admin_user}@{host.address}`"
 
 
 def _own_words(said: str) -> list[str]:

@@ -174,7 +174,9 @@ def _message(text: str) -> str:
         data = json.loads(text)
     except ValueError:
         return text[:1000]
-    parts = [str(data[name]).strip() for name in ("msg", "stderr", "module_stderr") if data.get(name)]
+    inner = data.get("failed_modules")  # of the first task, which asks by several modules
+    said = [data, *(inner.values() if isinstance(inner, dict) else ())]
+    parts = [str(one[name]).strip() for one in said for name in ("msg", "stderr", "module_stderr") if one.get(name)]
     # what dpkg says of a full disk stands in its plain output alone
     parts += [line.strip() for line in str(data.get("stdout") or "").splitlines() if _FULL in line][-1:]
     return "\n".join(dict.fromkeys(parts))[:2000] or text[:1000]

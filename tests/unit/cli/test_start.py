@@ -142,6 +142,8 @@ def test_a_server_has_one_name(deployd, app, client, scanned):
 def test_a_wrong_name_or_identity_is_refused_before_anything_is_asked(deployd, app, scanned):
     assert deployd("host", "add", "Web_3", "192.0.2.3").exit == 2
     assert deployd("host", "add", "web3", "192.0.2.3", "--identity", "gone").exit == 2
+    (app / "key.pub").write_text("ssh-ed25519 AAAA")
+    assert "identity-invalid" in deployd("host", "add", "web3", "192.0.2.3", "-i", str(app / "key.pub")).err
     assert scanned.asked == []
 
 

@@ -7,7 +7,10 @@ import json
 import socket
 import threading
 import zipfile
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import paramiko
 import pytest
@@ -19,6 +22,9 @@ from deployd.errors import CommandError, ConfigError, HostError, UnreachableErro
 from deployd.hosts import admin, bootstrap, webserver
 from deployd.hosts.admin import Bare
 from deployd.hosts.webserver import WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHNs6IeX4VoAWMbm2uBu8oTz2KjDrUY2Gf0zsk0DgM7E"
 WEB1, WEB2 = HostName.parse("web1"), HostName.parse("web2")
@@ -83,6 +89,17 @@ def test_a_disk_that_is_full_is_named() -> None:
     error = bootstrap._failed(HOSTS[:1], seen, CommandError("exited with 2", fix="see"))
     assert "No space left" in str(error.details)
     assert "Unpacking" not in str(error.details)
+    assert "df -h" in error.fix
+
+
+def test_what_a_module_of_the_first_task_says_is_told() -> None:
+    """A /tmp of 200 kB: all that stood there was `The following modules failed to execute`."""
+    seen = bootstrap._Output(lambda _: None)
+    inner = {"ansible.legacy.setup": {"msg": "no json", "module_stderr": "OSError: [Errno 28] No space left on device"}}
+    seen("TASK [Gathering Facts] ***")
+    seen(f"fatal: [web1]: FAILED! => {json.dumps({'msg': 'these failed', 'failed_modules': inner})}")
+    error = bootstrap._failed(HOSTS[:1], seen, CommandError("exited with 2", fix="see"))
+    assert "No space left" in str(error.details)
     assert "df -h" in error.fix
 
 
@@ -196,9 +213,9 @@ class _RefusesAll(paramiko.ServerInterface):
         return "publickey"
 
 
-def test_without_a_key_file_the_persons_own_keys_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+@contextmanager
+def refusing() -> Iterator[Host]:
+    """A server that lets nobody in."""
     key = paramiko.RSAKey.generate(2048)
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -211,10 +228,43 @@ def test_without_a_key_file_the_persons_own_keys_are_tried(tmp_path: Path, monke
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         port = listening.getsockname()[1]
-        host = Host(name=WEB1, address="127.0.0.1", port=port, host_key=f"{key.get_name()} {key.get_base64()}")
-        with pytest.raises(UnreachableError) as caught:
-            admin.look(host)
+        yield Host(name=WEB1, address="127.0.0.1", port=port, host_key=f"{key.get_name()} {key.get_base64()}")
         thread.join(10)
+
+
+def test_without_a_key_file_the_persons_own_keys_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with refusing() as host, pytest.raises(UnreachableError) as caught:
+        admin.look(host)
 
     assert (caught.value.code, caught.value.live) == ("admin-auth-failed", "unchanged")
     assert "--identity" in caught.value.fix
+
+
+@pytest.mark.parametrize(("password", "word"), [(None, "does not accept the key"), ("secret", "has a passphrase")])
+def test_a_key_that_is_not_let_in_is_told_apart_from_a_host_that_cannot_be_reached(
+    password: str | None, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an RSA key paramiko's last word is "Invalid key", as of another type."""
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    identity = tmp_path / "key"
+    paramiko.RSAKey.generate(2048).write_private_key_file(str(identity), password=password)
+    with refusing() as host, pytest.raises(UnreachableError, match=word) as caught:
+        admin.look(replace(host, identity=str(identity)))
+
+    assert caught.value.code == "admin-auth-failed"
+    assert f"-p {host.port} root@127.0.0.1" in caught.value.fix
+
+
+def test_a_key_that_ssh_would_not_use_is_told_before_the_host_is_asked(tmp_path: Path) -> None:
+    identity = tmp_path / "key"
+    paramiko.RSAKey.generate(2048).write_private_key_file(str(identity))
+    identity.chmod(0o644)
+    host = replace(HOSTS[0], identity=str(identity))
+    with pytest.raises(UnreachableError, match="read by others") as caught:
+        admin.look(host)
+    assert caught.value.fix == f"chmod 600 {identity}"
+    identity.write_text("ssh-rsa AAAA")
+    with pytest.raises(UnreachableError, match="no private key"):
+        admin.look(host)
