@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-KEEPER = ROOT / "playbooks/files/deployd_web.py"
+KEEPER = ROOT / "playbooks/files/deployd_web"
 CONFIG = """
 {
 	admin unix/{$DEPLOYD_WEB_RUN}/admin.sock

@@ -120,7 +120,7 @@ def _write_sites(main_text: str, sites: Mapping[str, str]) -> None:
 
 
 def reload_web(how: str) -> str | None:
-    """Load the configuration; returns what went wrong. It is a new web server beside the one before: deployd_web.py."""
+    """Load the configuration; returns what went wrong. It is a new web server beside the one before: deployd_web."""
     done = systemctl(how, "deployd-web.service")
     return None if done.code == 0 else done.error or f"systemctl exited with {done.code}"
 

@@ -76,7 +76,7 @@ WEB_MAIN = f"""\
 }}
 
 # What a load balancer is told, and nothing else: 200, or 503 where {{args[0]}} or the host is drained (drains.py), and
-# while the web server is about to end with no other one to take over (deployd_web.py).
+# while the web server is about to end with no other one to take over (deployd_web).
 (health) {{
 	header Cache-Control no-store
 	@drained file {{
