@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from deployd.errors import BuildError
-from deployd.stages.build import catalogs, manifest, nextapp, sites, startscript
+from deployd.stages.build import catalogs, delegated, manifest, nextapp, sites, startscript
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ def detect(app_dir: Path, *, said: str | None = None) -> Detected:
     """Look at an app's folder; `said` is build.framework. Raises BuildError when nothing can be built there."""
     if not (app_dir / "package.json").is_file() and not (app_dir / "package.json").is_symlink():
         return _without_package(app_dir, said)
-    package = manifest.read(app_dir)
+    package = delegated.read(app_dir)
     needs = manifest.needs(package)
     name = package.get("name") if isinstance(package.get("name"), str) else None
     framework, by, build = _of_needs(needs)

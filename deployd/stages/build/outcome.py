@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deployd.stages.build import firsts, manifest, nextoutput, servers, sites, wrapper
+from deployd.stages.build import delegated, firsts, nextoutput, servers, sites, wrapper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def find(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
     """Find what a build that ended well left; raises BuildError that names what was looked for, and the mending key."""
     left = _left(plan, app_dir=app_dir, root=root, log=log)
-    package = manifest.read(app_dir) if left.kind != "static" and (app_dir / "package.json").is_file() else {}
+    package = delegated.read(app_dir) if left.kind != "static" and (app_dir / "package.json").is_file() else {}
     told = firsts.warning(package, before=plan.before)
     return replace(left, warnings=(*left.warnings, told)) if told else left
 

@@ -53,7 +53,7 @@ def _plain(outer: Command, scripts: Mapping[str, str], *, deep: int) -> Iterator
                     variables=tuple((dict(outer.variables) | dict(bare.variables)).items()),
                     folder="" if folder == "." or folder.startswith(("..", "/")) else folder,
                     env_files=(*outer.env_files, *bare.env_files),
-                    before=(*outer.before, *(_text(one.words) for one in found)),
+                    before=(*outer.before, *(text_of(one.words) for one in found)),
                 )
             )
     for one in reversed(found):
@@ -64,7 +64,7 @@ def _plain(outer: Command, scripts: Mapping[str, str], *, deep: int) -> Iterator
             yield one
 
 
-def _text(words: tuple[str, ...]) -> str:
+def text_of(words: tuple[str, ...]) -> str:
     """Words as they are typed: quoted where they must be, and `$PORT` left to the shell."""
     return " ".join(word if _SIMPLE.fullmatch(word) else shlex.quote(word) for word in words)
 

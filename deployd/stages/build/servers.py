@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deployd.errors import BuildError
-from deployd.stages.build import manifest, sites, starting, startscript, wrapper
+from deployd.stages.build import delegated, manifest, sites, starting, startscript, wrapper
 from deployd.stages.build.left import Left, missing, read_json
 from deployd.stages.build.starting import read_by_name
 
@@ -182,15 +182,21 @@ def react_router(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Le
 
 
 def _package(app_dir: Path) -> dict[str, Any]:
-    return manifest.read(app_dir) if (app_dir / "package.json").is_file() else {}
+    return delegated.read(app_dir) if (app_dir / "package.json").is_file() else {}
 
 
 def _left(plan: BuildPlan, app_dir: Path, entries: tuple[str, ...], *, warnings: tuple[str, ...] = ()) -> Left:
-    top = entries[-1].partition("/")[0] if "/" in entries[-1] else ""
-    made = tuple(name for name in _MADE if plan.command and (app_dir / name).is_dir())
+    base = starting.base_of(app_dir, entries[-1])
+    inner = entries[-1].removeprefix(base)
+    top = base + inner.partition("/")[0] if "/" in inner else ""
+    places = [f"{at}{name}" for at in dict.fromkeys(("", base)) for name in _MADE]
+    made = tuple(name for name in places if plan.command and (app_dir / name).is_dir())
     folder = plan.output or (top if top in made else "")
     # what the build made travels whole: a server gives it to browsers, by a name that no import tells
-    include = (*read_by_name(app_dir, entries[-1]), *(name for name in made if name != folder and name in _SERVED))
+    include = (
+        *read_by_name(app_dir, entries[-1]),
+        *(name for name in made if name != folder and name.removeprefix(base) in _SERVED),
+    )
     return Left(kind="node", folder=folder, entries=entries, include=include, warnings=warnings)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from deployd.stages.build import ownsources, startscript, wrapper
@@ -18,6 +19,7 @@ _READ = (
     "config",
 )  # fmt: skip
 _SET = {"NODE_ENV", "PORT", "HOSTNAME", "PATH", "HOME"}  # by deployd, for every release
+_OUTPUTS = {"dist", "build", "out", "lib", "output", ".output"}  # a package.json there only says "type"
 NEXT_SERVER = "server.js"
 """Next.js's own server in an artifact, in the app's folder."""
 
@@ -52,11 +54,21 @@ def of_next(package: dict[str, Any], *, app_dir: Path) -> tuple[tuple[str, ...],
 
 def read_by_name(app_dir: Path, entry: str) -> tuple[str, ...]:
     """What travels beside what is imported: the usual folders, in `src` too for sources there, and what is named."""
-    places = ("", "src/") if entry.startswith("src/") else ("",)
+    base = base_of(app_dir, entry)
+    places = ["", *(["src/"] if entry.startswith("src/") else []), *([base, f"{base}src/"] if base else [])]
     usual = [f"{place}{name}" for place in places for name in _READ if (app_dir / place / name).is_dir()]
     types = _settings_of_types(app_dir) if entry.endswith(("ts", "tsx")) else []
+    types += [f"{base}{name}" for name in _settings_of_types(app_dir / base)] if base and types else []
     usual += ["package.json"] if (app_dir / "package.json").is_file() else []  # its version, for one
-    return tuple(dict.fromkeys([*usual, *types, *ownsources.named(app_dir)]))
+    inner = [f"{base}{name}" for name in ("package.json", *ownsources.named(app_dir / base))] if base else []
+    return tuple(dict.fromkeys([*usual, *inner, *types, *ownsources.named(app_dir)]))
+
+
+def base_of(app_dir: Path, entry: str) -> str:
+    """The folder of a package of its own that a server lies in, with a slash: `api/`; empty for the app's."""
+    folders = [above for above in PurePosixPath(entry).parents if above.name and above.name not in _OUTPUTS]
+    found = next((one for one in folders if (app_dir / one / "package.json").is_file()), None)
+    return f"{found}/" if found else ""
 
 
 def _settings_of_types(app_dir: Path) -> list[str]:

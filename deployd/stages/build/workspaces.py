@@ -45,27 +45,27 @@ class Workspace:
 
 def find(root: Path, *, app_dir: Path) -> Workspace | None:
     """The workspace at `root` (where the lock file lies) if the app is a member of it; raises BuildError."""
-    members = {member.folder: member for member in _members(root)}
-    app = members.get(app_dir.relative_to(root).as_posix())
+    known = {member.folder: member for member in members(root)}
+    app = known.get(app_dir.relative_to(root).as_posix())
     if app is None:
         return None
-    by_name = {member.name: member for member in members.values() if member.name}
+    by_name = {member.name: member for member in known.values() if member.name}
     needed: dict[str, Member] = {}
     top = manifest.read(root) if (root / "package.json").is_file() else {}
     for first in (app, Member(folder=".", name=None, package=top)):
-        _collect(first, members, by_name, root=root, into=needed, on_way=(app.folder,))
-    while found := _mentioned(root, (app, *needed.values()), members):
+        _collect(first, known, by_name, root=root, into=needed, on_way=(app.folder,))
+    while found := _mentioned(root, (app, *needed.values()), known):
         for member in found:
-            _collect(member, members, by_name, root=root, into=needed, on_way=(app.folder,))
+            _collect(member, known, by_name, root=root, into=needed, on_way=(app.folder,))
             needed[member.folder] = member
     needed.pop(app.folder, None)
-    others = tuple(member for place, member in sorted(members.items()) if place not in needed and member is not app)
+    others = tuple(member for place, member in sorted(known.items()) if place not in needed and member is not app)
     return Workspace(root=root, app=app, needed=tuple(needed.values()), others=others)
 
 
 def has_members(root: Path) -> bool:
     """Whether a lock file's folder is the root of a workspace with at least one package."""
-    return next(_members(root), None) is not None
+    return next(members(root), None) is not None
 
 
 def unbuilt(workspace: Workspace) -> tuple[Member, ...]:
@@ -99,7 +99,8 @@ def files(top: Path, *, without: tuple[Path, ...] = (), keep: tuple[Path, ...] =
     yield from inside(str(top), out=False)
 
 
-def _members(root: Path) -> Iterator[Member]:
+def members(root: Path) -> Iterator[Member]:
+    """The packages of the workspace whose lock file lies in `root`; none where there is no workspace."""
     patterns = _patterns(root)
     found: dict[str, Path] = {}
     for pattern in patterns:
