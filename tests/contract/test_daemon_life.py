@@ -23,6 +23,7 @@ from deployd.remote.client import RemoteClient
 from deployd.remote.connection import Daemon
 from deployd.rollouts.testing import FolderHost
 from deployd.rollouts.wishes import ReleaseWish, RollbackWish
+from deployd.store import Store
 from tests.support.daemons import HOSTS, Served
 
 SHOP, PRODUCTION = AppName.parse("shop"), EnvironmentName.parse("production")
@@ -78,7 +79,7 @@ def live(served: Served) -> set[str | None]:
     return {FolderHost(name, served.hosts / name).current for name in NAMES}
 
 
-def settled(served: Served, *, seconds: float = 30):
+def settled(served: Served, *, seconds: float = 90):
     """The newest rollout, once none is unfinished."""
     store = Client(StatePaths(served.state), who="ada", database_url=served.database)
     deadline = time.monotonic() + seconds
@@ -89,6 +90,16 @@ def settled(served: Served, *, seconds: float = 30):
             return found
         time.sleep(0.05)
     raise AssertionError([(one.id, one.state) for one in store.rollouts()])
+
+
+def building(served: Served, *rollouts) -> None:
+    """Wait until these are being built."""
+    store = Store(StatePaths(served.state), served.database)
+    deadline = time.monotonic() + 90
+    while {getattr(store.rollouts.find(one), "state", None) for one in rollouts} != {"building"}:
+        assert time.monotonic() < deadline, [store.queue.get(one) for one in rollouts]
+        time.sleep(0.05)
+    store.close()
 
 
 def test_a_release_and_a_rollback_through_the_socket(serve):
@@ -132,7 +143,7 @@ def test_systemd_is_told_when_it_is_ready_reloads_and_stops(serve, tmp_path):
     place = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(place))
-        receiver.settimeout(20)
+        receiver.settimeout(60)
         served = serve(env={"NOTIFY_SOCKET": str(place), "WATCHDOG_USEC": "200000"})
         told: list[str] = []
 
@@ -153,10 +164,10 @@ def test_systemd_is_told_when_it_is_ready_reloads_and_stops(serve, tmp_path):
 
 
 def test_sigterm_lets_what_runs_finish(serve):
-    served = serve(env={"DRIVE_BUILD_S": "1"})
+    served = serve(env={"DRIVE_BUILD_S": "1", "DEPLOYD_STOP_GRACE": "60s"})
     client = client_of(served)
     rollout = client.ask(wish("one"))
-    time.sleep(0.4)
+    building(served, rollout)
     assert served.close() == 0
     record = settled(served)
     assert (record.id, record.outcome) == (rollout, "live")
@@ -165,10 +176,10 @@ def test_sigterm_lets_what_runs_finish(serve):
 def test_sigterm_parks_what_takes_longer_and_the_next_start_goes_on_with_it(serve):
     served = serve(env={"DRIVE_BUILD_S": "60", "DEPLOYD_STOP_GRACE": "0s"})
     rollout = client_of(served).ask(wish("one"))
-    time.sleep(0.5)
+    building(served, rollout)
     began = time.monotonic()
     assert served.close() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert served.told("rollouts_parked")[0]["rollouts"] == [rollout]
 
     again = serve()
@@ -253,7 +264,7 @@ def test_a_client_waits_for_a_daemon_that_is_restarted(serve):
     time.sleep(0.5)
     served.close(signal.SIGKILL)
     serve()
-    attending.join(30)
+    attending.join(90)
     assert done
     assert done[0].outcome == "live"
 

@@ -51,7 +51,7 @@ class Served:
         self.ready = self._until_ready()
 
     def _until_ready(self) -> dict:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and self.process.poll() is None:
             for told in self.told("daemon_ready"):
                 return told
@@ -66,14 +66,14 @@ class Served:
     def port(self) -> int:
         return self.ready["listen"][0]
 
-    def wait(self, seconds: float = 30) -> int:
+    def wait(self, seconds: float = 90) -> int:
         return self.process.wait(timeout=seconds)
 
     def close(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.wait(20)
+            return self.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
