@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from deployd.errors import SourceError
+from deployd.stages.source import git
+from deployd.stages.source.checkout import _joined
 from tests.support.repositories import Repository, names
 
 
@@ -42,6 +44,34 @@ def test_a_submodule_that_cannot_be_had_is_refused_by_name(
         checkout(with_submodule)
     assert caught.value.code == "submodule-unreachable"
     assert "the theme" in caught.value.what
+
+
+def test_a_relative_submodule_of_a_clone_lies_beside_where_the_clone_is_from(
+    with_submodule: Repository, checkout: Any, tmp_path: Path
+) -> None:
+    """`../theme` in ~/work/shop is not ~/work/theme: it is beside the origin, unless the clone itself says where."""
+    clone = tmp_path / "elsewhere" / "shop"
+    git.run("clone", "--quiet", str(with_submodule.path), str(clone))
+    tree = checkout(str(clone))
+    assert (Path(tree.root) / "the theme" / "style").read_text() == "plain\n"
+    (tmp_path / "theme").rename(tmp_path / "away")
+    git.run("config", "submodule.the theme.url", str(tmp_path / "away"), cwd=clone)
+    tree = checkout(str(clone))
+    assert (Path(tree.root) / "the theme" / "style").read_text() == "plain\n"
+
+
+@pytest.mark.parametrize(
+    ("base", "relative", "found"),
+    [
+        ("https://git.example/a/shop.git", "../theme.git", "https://git.example/a/theme.git"),
+        ("https://git.example/a/shop.git/", "../../b/theme", "https://git.example/b/theme"),
+        ("git@git.example:a/shop.git", "../theme.git", "git@git.example:a/theme.git"),
+        ("git@git.example:shop.git", "../theme.git", "git@git.example:theme.git"),
+        ("ssh://git.example/shop", "./theme", "ssh://git.example/shop/theme"),
+    ],
+)
+def test_relative_addresses_are_gits(base: str, relative: str, found: str) -> None:
+    assert _joined(base, relative) == found
 
 
 def test_a_submodule_commit_that_was_never_pushed_is_refused_by_name(with_submodule: Repository, checkout: Any) -> None:

@@ -209,22 +209,36 @@ def _submodule_address(path: str, *, into: Path, base: str) -> str | None:
         key, _, value = pair.partition("\n")
         if value != path:
             continue
-        url = git.run(
-            "config", "--file", str(into / ".gitmodules"), "--get", key.removesuffix(".path") + ".url", check=False
-        ).text.strip()
-        return _joined(base, url) if url.startswith(("./", "../")) else url or None
+        setting = key.removesuffix(".path") + ".url"
+        own = _configured(base, setting)  # what `git submodule init` made of it, or the person
+        if own:
+            return own
+        url = git.run("config", "--file", str(into / ".gitmodules"), "--get", setting, check=False).text.strip()
+        if not url.startswith(("./", "../")):
+            return url or None
+        return _joined(_configured(base, "remote.origin.url") or base, url)
     return None
 
 
+def _configured(repository: str, setting: str) -> str | None:
+    """What a working tree of this machine has in its own configuration; None for every other repository."""
+    if not git.is_local(repository):
+        return None
+    return git.run("config", "--local", "--get", setting, cwd=Path(repository), check=False).text.strip() or None
+
+
 def _joined(base: str, relative: str) -> str:
-    rest = relative
+    """As git does it: `../` takes the last word off the base, which `:` parts in git@host:shop.git."""
+    rest, between = relative, "/"
     while rest.startswith(("./", "../")):
         if rest.startswith("../"):
-            base = base.rstrip("/").rpartition("/")[0]
+            base = base.rstrip("/")
+            between = "/" if "/" in base else ":"
+            base = base.rpartition(between)[0]
             rest = rest[3:]
         else:
             rest = rest[2:]
-    return f"{base}/{rest}"
+    return f"{base}{between}{rest}"
 
 
 def _described(commit: str, *, git_dir: Path | None = None, cwd: Path | None = None) -> tuple[str, str]:
