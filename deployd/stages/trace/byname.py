@@ -32,6 +32,8 @@ _DRIVERS = {
         "mustache-express",
     ),
 }
+# The same, and its driver may be one for development: it runs sources.
+_COMPILERS = {"ts-node": ("typescript", "@swc/core")}
 _CODE = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".tsx", ".jsx")
 _LARGEST_CODE = 5_000_000
 
@@ -51,10 +53,12 @@ def _named(found: Found, app_dir: Path) -> Iterator[tuple[str, str]]:
         if _has(found, package):
             said = {name for text in _own_code(found) for name in pattern.findall(text)}
             yield from ((package, name) for name in sorted(said))
-    needs = manifests.read(app_dir / "package.json").get("dependencies") or {}
-    for package, names in _DRIVERS.items():
-        if _has(found, package):
-            yield from ((package, name) for name in names if name in needs)
+    facts = manifests.read(app_dir / "package.json")
+    needs = dict.fromkeys(facts.get("dependencies") or {})
+    for known, there in ((_DRIVERS, needs), (_COMPILERS, needs | dict.fromkeys(facts.get("devDependencies") or {}))):
+        for package, names in known.items():
+            if _has(found, package):
+                yield from ((package, name) for name in names if name in there)
 
 
 def _has(found: Found, package: str) -> bool:

@@ -67,3 +67,11 @@ def test_express_gets_the_makers_of_pages_that_the_app_needs(tmp_path: Path) -> 
         "pug/package.json",
         "pug/index.js",
     }
+
+
+def test_ts_node_gets_its_compiler_though_it_is_one_for_development(tmp_path: Path) -> None:
+    for name in ("ts-node", "typescript"):
+        package(tmp_path, name)
+    (tmp_path / "package.json").write_text('{"devDependencies": {"ts-node": "10", "typescript": "5"}}')
+    found = found_with(tmp_path, "node_modules/ts-node/package.json")
+    assert added(tmp_path, found) == {"typescript/package.json", "typescript/index.js"}
