@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +65,7 @@ def asked(store) -> list[QueuedAsk]:
     return [one for one in store.queue.latest() if one.ask.cause == "schedule"]
 
 
-def wait_for(what, seconds: float = 10.0) -> None:
+def wait_for(what, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not happen"
@@ -90,7 +91,8 @@ def test_a_one_off_fires_once_at_its_time(daemon, start):
     assert (only.ask.kind, only.ask.who, only.ask.automatic) == ("rollback", "ada", False)
     (run,) = daemon.store.schedules.runs(made.id)
     assert (run.planned, run.outcome, run.why) == (made.at, "asked", None)
-    assert abs(datetime.fromisoformat(run.fired) - datetime.fromisoformat(made.at)) < timedelta(seconds=2)
+    late = datetime.fromisoformat(run.fired) - datetime.fromisoformat(made.at)
+    assert timedelta(0) <= late < timedelta(seconds=clocks.LOOK_EVERY)
 
 
 def test_a_schedule_that_a_second_terminal_makes_is_found(daemon, start):
@@ -103,12 +105,15 @@ def test_a_schedule_that_a_second_terminal_makes_is_found(daemon, start):
 
 def test_a_cancelled_one_does_not_fire(daemon, start):
     clock = start()
-    made = rollback(daemon.store, within=0.4)
-    clock.wake()
-    time.sleep(0.1)
-    timing.cancel_schedule(daemon.store, made.id, who="bob")
-    time.sleep(0.6)
-    assert not asked(daemon.store)
+    for within in (0.4, 2.0, 8.0):  # until it is not too late
+        made = rollback(daemon.store, within=within)
+        clock.wake()
+        wait_for(lambda made=made: f"{made.id}@{made.at}" in jobs(daemon.store) or asked(daemon.store))
+        with suppress(BusyError):
+            timing.cancel_schedule(daemon.store, made.id, who="bob")
+            break
+    time.sleep(within + 0.2)
+    assert not [one for one in asked(daemon.store) if made.id in one.ask.key]
     assert daemon.store.schedules.get(made.id).ended_by == "bob"
     with pytest.raises(BusyError) as error:
         timing.cancel_schedule(daemon.store, made.id, who="bob")
@@ -199,6 +204,8 @@ def test_cancel_and_fire_at_the_same_moment_agree(daemon, start):
             cancelled = True
         except BusyError:
             cancelled = False
+        if not cancelled:
+            wait_for(lambda made=made: any(made.id in one.ask.key for one in asked(daemon.store)))
         time.sleep(0.25)
         clock.stop()
         assert bool([one for one in asked(daemon.store) if one.ask.key.split(":")[1] == made.id]) is not cancelled
@@ -210,7 +217,7 @@ def test_killed_at_the_moment_it_fires_it_is_done_once(tmp_path, point):
     daemon = clockdrive.daemon(state)
     made = rollback(daemon.store, within=1.5)
     dead = run(state, f"{point}=kill")
-    assert dead.wait(timeout=20) == -signal.SIGKILL
+    assert dead.wait(timeout=90) == -signal.SIGKILL
     seen = len(asked(daemon.store))
     assert seen == (0 if point == "before:fire" else 1)
     if point == "before:fire":  # nobody can say any more that it is not to be: it has begun
@@ -218,7 +225,7 @@ def test_killed_at_the_moment_it_fires_it_is_done_once(tmp_path, point):
             timing.cancel_schedule(daemon.store, made.id, who="bob")
         assert error.value.code == "schedule-begun"
     again = run(state, "", seconds=1.0)
-    assert again.wait(timeout=20) == 0
+    assert again.wait(timeout=90) == 0
     (only,) = asked(daemon.store)
     assert only.ask.key == f"schedule:{made.id}:{made.at}"
     (done,) = daemon.store.schedules.runs(made.id)

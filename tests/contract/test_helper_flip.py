@@ -41,7 +41,7 @@ class Holding:
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.close()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
         self.process.stdout.close()
 
 
@@ -61,7 +61,7 @@ def test_one_holder_at_a_time_and_each_has_a_new_epoch(configured: FakeHost) -> 
 def test_a_killed_holder_frees_the_app_and_a_waiting_one_gets_it(configured: FakeHost) -> None:
     first = Holding(configured)
     with subprocess.Popen(
-        configured.argv("hold", *APP, "--wait", "10"),
+        configured.argv("hold", *APP, "--wait", "60"),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=configured.environment(),
     ) as waiting:  # fmt: skip
         assert waiting.stdin
@@ -82,7 +82,7 @@ def test_unlock_ends_the_holder_and_fences_him(configured: FakeHost) -> None:
         reply = configured.ok("unlock", *APP)
 
         assert (reply["released"], reply["was"]["owner"], reply["epoch"]) == (True, "ann", 2)
-        assert first.process.wait(timeout=5) != 0
+        assert first.process.wait(timeout=60) != 0
         assert configured.flip(A, None, first.first["epoch"])["code"] == "fenced"
     assert configured.current() is None
 
