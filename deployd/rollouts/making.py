@@ -283,9 +283,14 @@ def _register(
         deployd=__version__,
     )
     rollout.store.releases.add(_release_of(provenance, release), provenance=provenance)
-    rollout.store.variables.ensure_managed(rollout.app, rollout.environment, ACTIONS_KEY, who="deployd")
+    variables = rollout.store.variables
+    variables.ensure_managed(rollout.app, rollout.environment, ACTIONS_KEY, who="deployd")
     also = sharedcache.of(rollout.app, rollout.environment, rollout.options.run)
-    rollout.store.variables.freeze(release, rollout.app, rollout.environment, also=also)
+    # its pages hold what was encrypted with the key of its build: another environment's, or another machine's
+    built_here = isinstance(wish, ReleaseWish) and wish.artifact_file is None and wish.prebuilt is None
+    key = variables.of_release(ReleaseId(origin.release)).get(ACTIONS_KEY) if origin else None
+    also = also | ({ACTIONS_KEY: key} if key else {})
+    variables.freeze(release, rollout.app, rollout.environment, also=also, managed=built_here)
     return {"release": release, "artifact": artifact, "runtime": values.to_json(runtime)}
 
 

@@ -118,12 +118,17 @@ class Variables:
         environment: EnvironmentName,
         *,
         also: Mapping[str, Secret] | None = None,
+        managed: bool = True,
     ) -> tuple[str, ...]:
         """Keep the run-time variables of this moment for a release, and `also` those of deployd's own; returns keys.
 
-        The second time keeps the first.
+        `managed` False leaves out those that deployd made itself. The second time keeps the first.
         """
-        values = {**self.reveal(app, environment, build=False), **(also or {})}
+        left_out = set() if managed else {row.key for row in self._rows(app, environment) if row.managed}
+        values = {
+            key: value for key, value in self.reveal(app, environment, build=False).items() if key not in left_out
+        }
+        values |= also or {}
         rows = [
             {
                 "release": str(release),

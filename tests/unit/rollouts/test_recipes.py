@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from deployd.domain.ids import EnvironmentName
@@ -14,7 +16,7 @@ from deployd.errors import (
     HostError,
     UnreachableError,
 )
-from deployd.rollouts import locks, look
+from deployd.rollouts import locks, look, making
 from deployd.rollouts.states import State
 from deployd.rollouts.testing import FolderPool
 
@@ -218,6 +220,29 @@ def test_promote_takes_the_artifact_and_the_other_environments_variables(fleet_o
     assert made.artifact == fleet.store.releases.get(first.release).artifact
     assert made.commit == fleet.store.releases.get(first.release).commit
     assert "ONLY_STAGING" in fleet.store.variables.of_release(made.id)
+
+
+def test_what_was_built_elsewhere_keeps_the_server_action_key_of_its_build(fleet_of_three, monkeypatch):
+    """Next.js takes the variable's key before that of the build; pages hold what was encrypted with the latter."""
+    fleet = fleet_of_three
+    staging, key = EnvironmentName.parse("staging"), "NEXT_SERVER_ACTIONS_ENCRYPTION_KEY"
+    frozen = fleet.store.variables.of_release
+    fleet.store.variables.put(fleet.app, staging, "ONLY_STAGING", Secret("s"), build=False, who="ada")
+    first = fleet.release("one")
+    promoted = fleet.promote(first.release, environment=staging)
+    assert frozen(promoted.release)[key].reveal() == frozen(first.release)[key].reveal()
+    again = fleet.promote(promoted.release, environment=EnvironmentName.parse("demo"))
+    assert frozen(again.release)[key].reveal() == frozen(first.release)[key].reveal()
+
+    # an artifact file says nothing of its key: none is set, and the one in it counts
+    told = SimpleNamespace(node="22.22.3", build_id=None, framework="nextjs", lockfile_sha256=None)
+    found = SimpleNamespace(name=fleet.store.releases.get(first.release).artifact, files=0, size=0)
+    monkeypatch.setattr(making.package_stage, "import_", lambda *_, **__: (found, told), raising=False)
+    taken = fleet.release("one", artifact_file="/a")
+    assert key not in frozen(taken.release)
+    promoted = fleet.promote(taken.release, environment=staging)
+    assert key not in frozen(promoted.release)
+    assert "ONLY_STAGING" in frozen(promoted.release)
 
 
 def test_a_second_rollout_of_the_app_is_told_who_runs(fleet_of_three):
