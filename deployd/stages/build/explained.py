@@ -202,7 +202,7 @@ def _assumed(detected: Detected, probe: Probed, *, app_dir: Path) -> Iterator[st
     runs = firsts.to_run(detected.package) or ""
     told = firsts.untold(detected.package, before=runs)
     if told and detected.framework != "static":
-        yield f"`{' && '.join(told)}`, which the start script runs first, is not run on the servers"
+        yield f"`{' && '.join(told)}`, which the start script runs too, is not run on the servers"
     for name in _ENV_FILES:
         if (app_dir / name).is_file():
             yield f"{name} does not travel: `deployd env import {name}` keeps its values for the servers"

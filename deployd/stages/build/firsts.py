@@ -64,7 +64,7 @@ def warning(package: dict[str, Any], *, before: str) -> str | None:
     if not told or (before and not any(_MIGRATES.search(one) for one in told)):
         return None
     return (
-        f"the start script runs `{' && '.join(told)}` before the server: deployd starts the server alone; "
+        f"the start script runs `{' && '.join(told)}` too: deployd starts the server alone; "
         "`before` under [rollout] in deployd.toml runs a command once for each release, the build script what builds"
     )
 
@@ -77,7 +77,7 @@ def _makes(command: str, scripts: dict[str, str], *, deep: int) -> bool:
             deep > 0 and any(_makes(one.strip(), scripts, deep=deep - 1) for one in inner)
         )
     words = command.removeprefix("npx ").split()
-    return bool(words) and words[0] in _BUILDERS
+    return bool(words) and words[0] in _BUILDERS and not {"-w", "--watch"}.intersection(words)
 
 
 def _called(command: str) -> str:

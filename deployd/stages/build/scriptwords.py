@@ -8,6 +8,8 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from deployd.stages.build import groups
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -46,16 +48,19 @@ def _plain(outer: Command, scripts: Mapping[str, str], *, deep: int) -> Iterator
             continue
         bare = _bare(words)
         if bare.words:
-            found.append(
-                Command(
-                    script=outer.script,
-                    words=bare.words,
-                    variables=tuple((dict(outer.variables) | dict(bare.variables)).items()),
-                    folder="" if folder == "." or folder.startswith(("..", "/")) else folder,
-                    env_files=(*outer.env_files, *bare.env_files),
-                    before=(*outer.before, *(text_of(one.words) for one in found)),
-                )
+            here = Command(
+                script=outer.script,
+                words=bare.words,
+                variables=tuple((dict(outer.variables) | dict(bare.variables)).items()),
+                folder="" if folder == "." or folder.startswith(("..", "/")) else folder,
+                env_files=(*outer.env_files, *bare.env_files),
             )
+            inner = groups.inner(bare.words, scripts) or [bare.words]
+            before = [*outer.before, *(text_of(one.words) for one in found)]
+            found += [
+                replace(here, words=each, before=(*before, *(text_of(other) for other in inner[:number])))
+                for number, each in enumerate(inner)
+            ]
     for one in reversed(found):
         named = _script_of(one.words) if not one.folder else None
         if named and named in scripts and deep:
