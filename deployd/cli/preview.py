@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 previews = Noun("preview", "Previews of pull requests: list, approve those of forks, remove")
 
 _LONGEST = 72  # bcrypt takes no more
+_MINUTE, _YEAR = 60, 366 * 86_400
 
 _App = Annotated[str | None, typer.Option("--app", metavar="APP", help="The app. [default: that of deployd.toml]")]
 _Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="The pull request's number.")]
@@ -101,6 +102,8 @@ def link(
     label = str(label_of(cli, release=release, branch=branch))
     url, (app, environment) = require_address(cli, label), cli.where
     seconds = seconds_of(within, flag="--for")
+    if not _MINUTE <= seconds <= _YEAR:
+        raise UsageError(f"a link is good for a minute to a year, not for {within}", code="usage", fix="--for 7d")
     key = cli.client.doors.share(app, environment, hosts=cli.hosts(), label=label, seconds=seconds)
     shared = f"{url}/?deployd_share={key}"
     _say(cli, {"url": shared, "seconds": seconds}, shared)

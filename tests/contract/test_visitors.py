@@ -268,6 +268,8 @@ def test_some_visitors_get_another_release_and_keep_it(host: FakeHost, two: Real
     def canary(percent: float, release: str | None = C) -> Any:
         return host.ok("canary", "shop", "production", doc={"release": release, "percent": percent})["canary"]
 
+    assert canary(0.1) == {"release": C, "percent": 0.4}  # the least that there is, and not nobody
+    assert canary(0) == {"release": C, "percent": 0.0}
     assert canary(50) == {"release": C, "percent": 50.0}
     first = lots(two, 60)
     assert {who for lot, who in first.items() if int(lot, 16) < 128} == {C}

@@ -28,7 +28,7 @@ def verb_boot(_call: Call) -> Json:
         current = place.live()
         if not place.state()["config"]:
             continue
-        sweep_shares(place)
+        sweep_shares(place, anew=True)
         for release in place.kept():
             give_names(place, release)
             if place.was_live(release) and not os.path.exists(f"{place.pins}/{release}/{release}"):

@@ -131,7 +131,8 @@ def verb_canary(call: Call) -> Json:
         make_folder(place.canary + "/in")
         if before and before["release"] != release:
             os.unlink(place.canary + "/release")
-        lots = {f"{number:02x}" for number in range(round(percent / 100 * LOTS))}
+        few = 1 if percent else 0  # who asks for a little does not mean none
+        lots = {f"{number:02x}" for number in range(max(round(percent / 100 * LOTS), few))}
         for lot in set(names_in(place.canary + "/in")) - lots:
             remove_tree(f"{place.canary}/in/{lot}")
         for lot in lots - set(names_in(place.canary + "/in")):

@@ -38,15 +38,24 @@ def verb_share(call: Call) -> Json:
         make_folder(folder)
         write_file(f"{folder}/{key}", "")
         os.utime(f"{folder}/{key}", (until, until))
-    later = ["--quiet", "--collect", f"--on-active={seconds}"]
-    run(["/usr/bin/systemd-run", *later, "--", "/usr/bin/rm", "-f", "--", f"{folder}/{key}"])
+    _remove_after(seconds, f"{folder}/{key}")
     return {"until": until}
 
 
-def sweep_shares(place: Place) -> None:
-    """Remove keys that are over: a file's time is the end of its key's."""
+def sweep_shares(place: Place, *, anew: bool = False) -> None:
+    """Remove keys that are over: a file's time is the end of its key's. With `anew`, after a reboot, each is timed."""
+    now = time.time()
     for label in names_in(place.shares):
         for key in names_in(f"{place.shares}/{label}"):
             path = f"{place.shares}/{label}/{key}"
-            if os.stat(path).st_mtime < time.time():
+            left = os.stat(path).st_mtime - now
+            if left < 0:
                 remove_tree(path)
+            elif anew:
+                _remove_after(int(left) + 1, path)
+
+
+def _remove_after(seconds: int, path: str) -> None:
+    """Until then, or the next reboot: such a timer is nowhere on the disk."""
+    later = ["--quiet", "--collect", f"--on-active={seconds}"]
+    run(["/usr/bin/systemd-run", *later, "--", "/usr/bin/rm", "-f", "--", path])

@@ -131,6 +131,10 @@ def test_a_link_to_a_preview(deployd, previews, doors):
         {"app": "shop", "environment": "production", "hosts": ("web1", "web2"), "label": R2, "seconds": 7200.0}
     ]
     assert deployd("preview", "link").exit == 2
+    for wrong in ("5s", "400d"):  # told before a host is asked, in a person's words
+        told = deployd("preview", "link", "--release", "k2x7", "--for", wrong)
+        assert (told.exit, f"a minute to a year, not for {wrong}" in told.err) == (2, True)
+    assert len(doors.asked) == 1
 
 
 def test_status_shows_maintenance(deployd, app, client, monkeypatch):
