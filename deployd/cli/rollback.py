@@ -35,7 +35,8 @@ def rollback(
     try:
         return _back(cli, release)
     except UnreachableError as error:
-        others = [name for name in cli.hosts() if name != error.host]
+        away = {error.host, *(line.partition(": ")[0] for line in (error.details or "").splitlines())}
+        others = [name for name in cli.hosts() if name not in away]
         if not others or error.host not in cli.hosts():
             raise
         words = " ".join(["deployd rollback", *([release] if release else []), *(f"--host {name}" for name in others)])

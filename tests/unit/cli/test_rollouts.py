@@ -367,6 +367,9 @@ def test_a_rollback_past_a_host_that_is_away_is_told_with_the_command(deployd, a
     assert done.exit == UnreachableError.exit_code
     assert "wait; the others go back without it by `deployd rollback --host web1`" in done.err
 
+    client.fail = UnreachableError("gone", host="web2", fix="wait", details="web1: web1 (192.0.2.1) does not answer")
+    assert "without it" not in deployd("rollback").err
+
 
 def test_the_line_of_a_bake_says_what_was_seen_last():
     from deployd.cli.live import PlainView
