@@ -39,7 +39,8 @@ def test_a_trusted_proxy_is_believed_about_address_and_https(host: FakeHost, web
     assert headers["x-forwarded-for"] == "6.6.6.6, 198.51.100.7, 127.0.0.1"
     assert headers["x-real-ip"] == "198.51.100.7"
     assert (headers["x-forwarded-proto"], headers["x-forwarded-host"]) == ("https", "shop.test")
-    assert not {"forwarded", "x-forwarded-port", "x-forwarded-prefix", "x-middleware-subrequest"} & set(headers)
+    assert headers["x-forwarded-port"] == "443"  # of what the proxy says that it is, and the name has no other
+    assert not {"forwarded", "x-forwarded-prefix", "x-middleware-subrequest"} & set(headers)
 
 
 CDN = ("127.0.0.1/32", "173.245.48.0/20", "2400:cb00::/32")
@@ -76,6 +77,7 @@ def test_who_is_no_trusted_proxy_is_not_believed(host: FakeHost, web: RealWeb) -
     headers = seen(behind(host, web, "10.0.0.0/8"), X_Forwarded_For="6.6.6.6", X_Forwarded_Proto="https")
     assert (headers["x-forwarded-for"], headers["x-real-ip"]) == ("127.0.0.1", "127.0.0.1")
     assert headers["x-forwarded-proto"] == "http"
+    assert seen(web, X_Forwarded_Proto="https", Host="shop.test")["x-forwarded-port"] == "80"
 
 
 def test_maintenance_lets_in_whom_the_proxy_names(host: FakeHost, web: RealWeb) -> None:

@@ -112,9 +112,9 @@ def test_what_a_visitor_claims_does_not_reach_the_app(live: RealWeb) -> None:
     assert headers["x-forwarded-for"] == "127.0.0.1"
     assert headers["x-real-ip"] == "127.0.0.1"
     assert headers["x-forwarded-host"] == headers["host"] == "shop.test:81"
-    assert headers["x-forwarded-proto"] == "http"
+    assert (headers["x-forwarded-proto"], headers["x-forwarded-port"]) == ("http", "81")
     assert (headers["x-middleware-prefetch"], headers["cookie"]) == ("1", "a=b")
-    ours = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+    ours = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"}
     assert {name.lower().replace("_", "-") for name in forged} & set(headers) == ours
     assert not [value for value in headers.values() if "evil" in value or "6.6.6.6" in value or "admin" in value]
 

@@ -58,6 +58,7 @@ def test_https_everywhere(live: RealWeb) -> None:
     assert (seen["path"], seen["headers"]["x-forwarded-proto"], seen["headers"]["host"]) == (
         "/page?a=b", "https", "shop.test",
     )  # fmt: skip
+    assert seen["headers"]["x-forwarded-port"] == "443"
     assert page.headers["strict-transport-security"] == "max-age=3600"
     assert page.headers["x-deployd-release"] == A
     assert page.headers["alt-svc"] == f'h3=":{live.secure}"; ma=2592000'

@@ -63,11 +63,22 @@ def who_asks(config: Json) -> str:
 """
 
 
+# The port that the visitor asked: Next.js would tell apps the 3000 that it takes for its own.
+_PORT = """\
+				vars usual_port 80
+				@secure vars {vars.scheme} https
+				vars @secure usual_port 443
+				vars asked_port {http.request.port}
+				@no_port vars {vars.asked_port} ""
+				vars @no_port asked_port {vars.usual_port}
+"""
+
+
 def untrusted_headers(config: Json) -> str:
-    """What drops the headers that only a proxy may send, and keeps a trusted one's."""
+    """What drops the headers that only a proxy may send, keeps a trusted one's, and finds the port that was asked."""
     proxies: Sequence[str] = config.get("proxies") or ()
     if not proxies:
-        return _DROPPED
+        return f"\t\t\troute {{\n\t\t\t\tvars scheme {{http.request.scheme}}\n{_PORT}\t\t\t}}\n{_DROPPED}"
     trusted = " ".join(proxies)
     return f"""\
 			route {{
@@ -79,10 +90,13 @@ def untrusted_headers(config: Json) -> str:
 					remote_ip {trusted}
 					header_regexp X-Forwarded-Proto ^https?$
 				}}
+				vars scheme {{http.request.scheme}}
 				vars for ""
 				vars proto ""
 				vars @for for {{http.request.header.X-Forwarded-For}}
 				vars @proto proto {{http.request.header.X-Forwarded-Proto}}
+				vars @proto scheme {{vars.proto}}
+{_PORT}\
 {_DROPPED}\
 				@told_for not vars {{vars.for}} ""
 				@told_proto not vars {{vars.proto}} ""
@@ -96,4 +110,5 @@ def passed_on(config: Json) -> str:
     """What the app is told of the visitor."""
     proxies: Sequence[str] = config.get("proxies") or ()
     trusted = f"\t\t\t\ttrusted_proxies {' '.join(proxies)}\n" if proxies else ""
-    return f"{trusted}\t\t\t\theader_up X-Real-Ip {visitor(config) if proxies else '{remote_host}'}\n"
+    real = f"\t\t\t\theader_up X-Real-Ip {visitor(config) if proxies else '{remote_host}'}\n"
+    return f"{trusted}{real}\t\t\t\theader_up X-Forwarded-Port {{vars.asked_port}}\n"
