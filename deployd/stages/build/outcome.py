@@ -35,7 +35,7 @@ def _left(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
     }.get(plan.framework, servers.node)
     left = family(plan, app_dir=app_dir, root=root, log=log)
     inside = plan.trace_root not in ("", str(app_dir))
-    if left.kind == "node" and inside and left.entries[0] != wrapper.NAME:
+    if left.kind == "node" and inside and not left.entries[0].endswith(wrapper.NAME):
         # in a monorepo the release's folder is the repository's, and servers read `./public` of their own
         return replace(left, entries=(wrapper.write(app_dir, left.entries[0]), *left.entries))
     return left

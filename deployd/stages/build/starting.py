@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -29,14 +30,22 @@ def entries(package: dict[str, Any], entry: str, *, app_dir: Path) -> tuple[tupl
     start = startscript.find(package)
     if start is None or startscript.file_of(start, app_dir) != entry:
         return (entry,), ()
-    variables = _variables(start)
+    given = {name: value for name, value in startscript.of_pm2(start, app_dir).items() if name not in _SET}
+    variables = given | _variables(start)
     told = tuple(_told(start))
     if not (variables or start.words or start.preloads or start.folder):
         return (entry,), told
+    # in a package of its own the wrapper finds that package's packages
+    own = start.folder if start.folder and (app_dir / start.folder / "package.json").is_file() else ""
     made = wrapper.write(
-        app_dir, entry, words=start.words, variables=variables, preloads=start.preloads, folder=start.folder
+        app_dir / own,
+        os.path.relpath(entry, own or "."),
+        words=start.words,
+        variables=variables,
+        preloads=start.preloads,
+        folder="" if own else start.folder,
     )
-    return (made, entry), told
+    return (f"{own}/{made}" if own else made, entry), told
 
 
 def of_next(package: dict[str, Any], *, app_dir: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

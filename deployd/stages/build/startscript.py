@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ _RUNNERS = {"node", "nodejs", "ts-node", "tsx", "nodemon", "bun", "pm2-runtime",
 _WITH_VALUE = {
     "-r", "--require", "--import", "--loader", "--experimental-loader", "--env-file", "-C", "--conditions", "-P",
     "--project", "--tsconfig", "-e", "--ext", "-w", "--watch-path", "-O", "--compiler-options", "-i", "--instances",
-    "--title", "--icu-data-dir", "--env-file-if-exists", "-n", "--name",
+    "--title", "--icu-data-dir", "--env-file-if-exists", "-n", "--name", "--delay", "-d",
 }  # fmt: skip
 # Options that change nothing about how a built server runs, or that Node.js has as its own default now.
 _HARMLESS = re.compile(
@@ -32,6 +33,7 @@ _ENV_FILE = re.compile(r"--env-file(?:-if-exists)?[= ](.+)")
 _ENDINGS = ("", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", "/index.js", "/index.mjs", "/index.cjs", "/index.ts")
 _DEEP = 4
 _IMPORT = r"""(?:require\(|from|import|import\()\s*["'`]"""
+_PM2_PAIR = re.compile(r"""["']?([A-Za-z_]\w*)["']?\s*:\s*(?:["'`]([^"'`$\n]*)["'`]|([\w.-]+))\s*(?=,|$|\n|/)""")
 _PM2_FILE = re.compile(r"""\bscript["']?\s*:\s*["'`]([^"'`]+)["'`]""")
 
 
@@ -87,6 +89,21 @@ def file_of(start: Start, app_dir: Path) -> str:
     return named
 
 
+def of_pm2(start: Start, app_dir: Path) -> dict[str, str]:
+    """The variables that pm2's own file gives the first of its apps in production, as far as they are plain texts."""
+    path = app_dir / start.folder / start.file
+    if not re.search(r"\.config\.[cm]?js$|\.json$", start.file) or not path.is_file():
+        return {}
+    text = path.read_text(errors="replace")
+    scripts = [match.start() for match in _PM2_FILE.finditer(text)]
+    text = text[: scripts[1]] if len(scripts) > 1 else text
+    found: dict[str, str] = {}
+    for name in ("env", "env_production"):
+        table = re.search(rf"""\b{name}["']?\s*:\s*\{{([^{{}}]*)\}}""", text)
+        found |= {match[1]: match[2] or match[3] or "" for match in _PM2_PAIR.finditer(table[1] if table else "")}
+    return found
+
+
 def command(package: dict[str, Any], name: str) -> tuple[str, ...] | None:
     """The words after the program `name` in a start script: `react-router-serve ./build/server/index.js`."""
     for one in _commands(package):
@@ -115,7 +132,7 @@ def of_next(package: dict[str, Any]) -> Start | None:
 
 def resolve(word: str, app_dir: Path) -> str:
     """A file as Node.js finds it: `dist/main` is `dist/main.js`, a folder its `main` or index."""
-    plain = word.removeprefix("./").rstrip("/") or "."
+    plain = os.path.normpath(word or ".")
     folder = app_dir / plain
     if folder.is_dir() and (folder / "package.json").is_file():
         named = manifest.read(folder).get("main")
@@ -164,6 +181,8 @@ def _started(package: dict[str, Any]) -> Iterator[Start]:
         program, rest = Path(one.words[0]).name, list(one.words[1:])
         if program in {"pm2", "pm2-runtime", "forever"} and rest[:1] == ["start"]:
             program, rest = "pm2-runtime", rest[1:]
+        if program == "nodemon":
+            program, rest = _executed(rest)
         if program not in _RUNNERS:
             continue
         given, file, words = _split(rest)
@@ -179,13 +198,14 @@ def _started(package: dict[str, Any]) -> Iterator[Start]:
                 "import tsx",
             ]  # the second loads the first by a name that no tracing sees
         elif program.startswith("ts-node"):
-            quick = "/transpile-only" if {"-T", "--transpile-only"}.intersection(given) else ""
-            preloads.insert(0, f"require ts-node/register{quick}")
+            preloads.insert(0, "require ts-node/register/transpile-only")  # the types of packages stay behind
             project = next(
                 (word.split(maxsplit=1)[1] for word in given if word.startswith(("-P ", "--project "))), None
             )
             variables |= {"TS_NODE_PROJECT": project} if project else {}
             lost = [word for word in lost if not word.startswith(("--project", "--esm"))]
+        if any(option.startswith("loader ts-node/") for option in preloads):
+            variables = {"TS_NODE_TRANSPILE_ONLY": "true"} | variables
         yield Start(
             script=one.script,
             file=file,
@@ -197,6 +217,15 @@ def _started(package: dict[str, Any]) -> Iterator[Start]:
             env_files=(*one.env_files, *env_files),
             before=one.before,
         )
+
+
+def _executed(words: list[str]) -> tuple[str, list[str]]:
+    """What nodemon runs: Node.js, or the program that `--exec` names, with its options."""
+    at = next((n for n, word in enumerate(words[:-1]) if word in {"--exec", "-x"}), None)
+    if at is None:
+        return "nodemon", words
+    program, *given = words[at + 1].split() or ["node"]
+    return Path(program).name, [*given, *words[:at], *words[at + 2 :]]
 
 
 def _of_variable(variables: tuple[tuple[str, str], ...]) -> list[str]:

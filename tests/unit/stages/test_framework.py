@@ -136,6 +136,9 @@ def test_a_package_json_that_is_a_link_to_itself_is_an_error(tmp_path: Path) -> 
         ({"start": "pm2 start server.js -i max"}, "server.js"),
         ({"start": "pm2-runtime server.js"}, "server.js"),
         ({"start": "pm2-runtime start eco.config.js"}, "dist/main.js"),
+        ({"start": "nodemon --exec 'ts-node -P x.json' --delay 1 server.ts"}, "server.ts"),
+        ({"start": "nodemon -x node pkg/."}, "pkg/lib/go.js"),
+        ({"start": "nodemon server.js"}, "server.js"),
         ({"start": "node gone.js"}, "gone.js"),
         ({"start": "node pkg"}, "pkg/lib/go.js"),
         ({"start": "next start"}, None),
@@ -151,6 +154,16 @@ def test_the_file_that_a_start_script_runs(tmp_path: Path, scripts: dict[str, st
     (tmp_path / "pkg" / "package.json").write_text('{"main": "./lib/go.js"}')
     (tmp_path / "eco.config.js").write_text("module.exports = { apps: [{ name: 'x', script: './dist/main.js' }] }")
     assert startscript.entry({"scripts": scripts}, tmp_path) == entry
+
+
+@pytest.mark.parametrize("start", ["ts-node x.ts", "ts-node -T x.ts", "nodemon --exec 'ts-node' x.ts"])
+def test_ts_node_asks_no_types_of_packages_that_stay_behind(start: str) -> None:
+    found = startscript.find({"scripts": {"start": start}})
+    assert found is not None
+    assert found.preloads == ("require ts-node/register/transpile-only",)
+    found = startscript.find({"scripts": {"start": "node --loader ts-node/esm x.ts"}})
+    assert found is not None
+    assert (found.preloads, found.variables) == (("loader ts-node/esm",), (("TS_NODE_TRANSPILE_ONLY", "true"),))
 
 
 def test_nodes_own_options_are_known(tmp_path: Path) -> None:

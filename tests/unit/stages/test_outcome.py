@@ -277,6 +277,28 @@ def test_a_server_that_nothing_names(tmp_path: Path) -> None:
     assert "scripts.start" in refused(tmp_path / "b", "node", PACKAGE).what
 
 
+def test_variables_of_pm2s_own_file_are_set(tmp_path: Path) -> None:
+    said = """module.exports = { apps: [{ script: "./api.js", env: { NODE_ENV: "development", A: "dev", N: 3 },
+      env_production: { NODE_ENV: "production", "A": 'live', PORT: 80 } }, { script: "other.js", env: { B: "no" } }] };"""
+    files = {"package.json": '{"scripts": {"start": "pm2-runtime start eco.config.cjs"}}', "eco.config.cjs": said}
+    assert left(tmp_path, "node", files | {"api.js": ""}).entries == (wrapper.NAME, "api.js")
+    set_in = [line for line in (tmp_path / wrapper.NAME).read_text().splitlines() if "process.env[" in line]
+    assert set_in == ['process.env["A"] ??= "live";', 'process.env["N"] ??= "3";']
+
+
+def test_a_wrapper_lies_in_the_package_that_its_server_is_of(tmp_path: Path) -> None:
+    files = {
+        "package.json": '{"workspaces": ["api"], "scripts": {"start": "npm start -w api"}}',
+        "api/package.json": '{"name": "api", "scripts": {"start": "tsx -r ./boot.cjs src/x.ts"}}',
+        "api/src/x.ts": "",
+    }
+    assert left(tmp_path, "node", files).entries == (f"api/{wrapper.NAME}", "api/src/x.ts")
+    made = (tmp_path / "api" / wrapper.NAME).read_text()
+    assert "process.chdir(__dirname)" in made
+    assert 'require("node:path").join(__dirname, "src/x.ts")' in made
+    assert 'require("./boot.cjs")' in made
+
+
 def test_options_of_node_that_get_lost_are_told(tmp_path: Path) -> None:
     files = {
         "package.json": '{"scripts": {"start": "node --loader ./o.mjs --env-file=.env --max-old-space-size=1 s.js"}}',
