@@ -112,7 +112,7 @@ class DeploydError(Exception):
 
 def on_host(name: str, what: str) -> str:
     """`what`, said of the host once: many an error's words begin with its name already."""
-    return f"{name}: {what.removeprefix(f'{name}: ')}"
+    return what if what.startswith((f"{name}: ", f"{name} ")) else f"{name}: {what}"
 
 
 def _rebuild(cls: type[_E], fields: dict[str, Any]) -> _E:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,7 +36,7 @@ def rollback(
     try:
         return _back(cli, release)
     except UnreachableError as error:
-        away = {error.host, *(line.partition(": ")[0] for line in (error.details or "").splitlines())}
+        away = {error.host, *(re.split("[: ]", line, maxsplit=1)[0] for line in (error.details or "").splitlines())}
         others = [name for name in cli.hosts() if name not in away]
         if not others or error.host not in cli.hosts():
             raise

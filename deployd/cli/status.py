@@ -59,6 +59,8 @@ def _draw(cli: Cli, found: Status) -> None:
     elif found.release:
         marks = [mark for mark in (found.mark, "dirty" if found.dirty else None) if mark]
         release = " ".join([out.paint(str(found.release), "bold"), *(out.paint(mark, "yellow") for mark in marks)])
+    elif found.hosts and all(host.state == "unreachable" for host in found.hosts):
+        release = "not known: no host could be asked"
     else:
         release = "nothing is live yet"
     out.pairs(

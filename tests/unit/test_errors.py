@@ -61,3 +61,10 @@ def test_the_page_of_errors_is_fresh() -> None:
     done = subprocess.run([sys.executable, ROOT / "scripts" / "error-docs", "--check"], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_host_is_named_once() -> None:
+    assert errors.on_host("web1", "it is full") == "web1: it is full"
+    for what in ("web1: it is full", "web1 (192.0.2.1 port 22) does not answer"):
+        assert errors.on_host("web1", what) == what
+    assert errors.on_host("web1", "web10 is another").startswith("web1: web10")

@@ -54,6 +54,18 @@ def test_status_shows_a_server_that_crashes_again_and_again(deployd, app, client
     assert [one["restarts"] for one in json.loads(deployd("status", "--json").out)["hosts"]] == [0, 12]
 
 
+def test_what_is_live_on_hosts_that_cannot_be_asked_is_not_known(deployd, app, client, monkeypatch):
+    gone = [
+        replace(host, state="unreachable", release=None) for host in client.status("shop", "production", ["web1"]).hosts
+    ]
+    told = replace(client.status("shop", "production", []), release=None, hosts=tuple(gone))
+    monkeypatch.setattr(client, "status", lambda *_: told)
+    done = deployd("status")
+
+    assert done.exit == 6
+    assert "release   not known: no host could be asked" in done.out
+
+
 def test_hosts_that_differ_exit_with_3(deployd, app, client):
     client.mixed = True
     found = deployd("status", "--json")

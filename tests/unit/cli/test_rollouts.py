@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -288,7 +289,7 @@ def test_unlock_says_who_and_asks(deployd, app, client):
     ]
     done = deployd("unlock", "--yes")
 
-    assert f"web1: held by ada, taken 1 m 05 s ago, for {ROLLOUT}" in done.err
+    assert re.search(f"web1: held by ada, taken 1 m (0[5-9]|[1-5][0-9]) s ago, for {ROLLOUT}", done.err)
     assert client.unlocked == ["web1"]
 
 
@@ -367,7 +368,7 @@ def test_a_rollback_past_a_host_that_is_away_is_told_with_the_command(deployd, a
     assert done.exit == UnreachableError.exit_code
     assert "wait; the others go back without it by `deployd rollback --host web1`" in done.err
 
-    client.fail = UnreachableError("gone", host="web2", fix="wait", details="web1: web1 (192.0.2.1) does not answer")
+    client.fail = UnreachableError("gone", host="web2", fix="wait", details="web1 (192.0.2.1) does not answer")
     assert "without it" not in deployd("rollback").err
 
 
