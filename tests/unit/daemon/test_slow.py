@@ -15,8 +15,8 @@ HEAD = b"POST /v1/cancel HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
 @pytest.fixture
 def served(frame, monkeypatch):
     """Runs `talk(address)` against the API on a real socket, with little patience."""
-    monkeypatch.setattr(sockets, "HEAD_WITHIN", 0.3)
-    monkeypatch.setattr(bounds, "PIECE_WITHIN", 0.3)
+    monkeypatch.setattr(sockets, "HEAD_WITHIN", 0.6)
+    monkeypatch.setattr(bounds, "PIECE_WITHIN", 0.6)
 
     def run(talk):
         async def both():
