@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _BEFORE = {"cross-env", "cross-env-shell", "env", "exec", "dotenv", "dotenvx", "--", "npx", "time", "run", "dumb-init"}
 _VARIABLE = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _SIMPLE = re.compile(r"[\w@%+=:,./$~{}*?-]+")
+_REDIRECTED = re.compile(r"(?<=\s)(?:\d|&)?>{1,2}\s*(?:&\d|[^\s&|;]+)")
+# Commands that only set variables, ask or greet.
+_SAID = {"export", "set", "if-env", "[", "[[", "test", "true", "echo", "clear", "sleep"}
 _DEEP = 4
 
 
@@ -42,7 +45,11 @@ def commands(name: str, scripts: Mapping[str, str]) -> Iterator[Command]:
 def _plain(outer: Command, scripts: Mapping[str, str], *, deep: int) -> Iterator[Command]:
     found: list[Command] = []
     folder = outer.folder
-    for words in _parts(scripts[outer.script]):
+    exported: dict[str, str] = {}
+    for joint, words in _parts(scripts[outer.script]):
+        if words[0] in _SAID:
+            exported |= {match[1]: match[2].rstrip() for word in words[1:] if (match := _VARIABLE.fullmatch(word))}
+            continue
         if words[:1] == ["cd"] and len(words) == 2:  # noqa: PLR2004 - `cd FOLDER`
             folder = os.path.normpath(os.path.join(folder, words[1]))  # noqa: PTH118 - text
             continue
@@ -51,16 +58,19 @@ def _plain(outer: Command, scripts: Mapping[str, str], *, deep: int) -> Iterator
             here = Command(
                 script=outer.script,
                 words=bare.words,
-                variables=tuple((dict(outer.variables) | dict(bare.variables)).items()),
+                variables=tuple((dict(outer.variables) | exported | dict(bare.variables)).items()),
                 folder="" if folder == "." or folder.startswith(("..", "/")) else folder,
                 env_files=(*outer.env_files, *bare.env_files),
             )
             inner = groups.inner(bare.words, scripts) or [bare.words]
             before = [*outer.before, *(text_of(one.words) for one in found)]
-            found += [
+            several = [
                 replace(here, words=each, before=(*before, *(text_of(other) for other in inner[:number])))
                 for number, each in enumerate(inner)
             ]
+            # what follows `||` runs only where what stands before it failed
+            at = len(found) - 1 if joint == "||" and found else len(found)
+            found[at:at] = several
     for one in reversed(found):
         named = _script_of(one.words) if not one.folder else None
         if named and named in scripts and deep:
@@ -74,22 +84,27 @@ def text_of(words: tuple[str, ...]) -> str:
     return " ".join(word if _SIMPLE.fullmatch(word) else shlex.quote(word) for word in words)
 
 
-def _parts(text: str) -> Iterator[list[str]]:
-    """The commands between `&&`, `||`, `;` and `|`; nothing for a text that no shell would take."""
+def _parts(text: str) -> Iterator[tuple[str, list[str]]]:
+    """What stands before each command (`&&`, `||`, `;`, `&` or nothing), and its words; none of what no shell takes.
+
+    What is piped to another program is one command: that which makes the lines.
+    """
     try:
-        lexer = shlex.shlex(text, posix=True, punctuation_chars="&|;")
+        lexer = shlex.shlex(_REDIRECTED.sub("", text), posix=True, punctuation_chars="&|;()")
         lexer.whitespace_split = True
         words = list(lexer)
     except ValueError:
         return
     command: list[str] = []
-    for word in words:
-        if word and set(word) <= set("&|;"):
-            yield command
-            command = []
-        else:
+    before = ""
+    for word in [*words, ";"]:
+        if not word or set(word) - set("&|;()"):
             command.append(word)
-    yield command
+            continue
+        if command and before != "|":
+            yield before, command
+        command, before = [], word.strip("()") or before
+    return
 
 
 def _bare(words: list[str]) -> Command:
@@ -111,6 +126,8 @@ def _bare(words: list[str]) -> Command:
 
 
 def _script_of(words: tuple[str, ...]) -> str | None:
+    if words[:2] == ("node", "--run"):
+        return next(iter(words[2:]), None)
     if words[0] not in {"npm", "pnpm", "yarn", "bun"}:
         return None
     rest = [word for word in words[1:] if not word.startswith("-")]

@@ -249,7 +249,7 @@ def _split(words: list[str]) -> tuple[list[str], str, list[str]]:
         elif word.startswith("-"):
             given.append(word)
             waiting = word in _WITH_VALUE
-        elif word not in {"run", "watch"}:
+        elif word not in {"run", "watch"} and not word.startswith("$"):
             return given, word, words[number + 1 :]
     return given, "", []
 

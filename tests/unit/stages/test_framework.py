@@ -175,10 +175,10 @@ def test_nodes_own_options_are_known(tmp_path: Path) -> None:
 
 
 def test_what_a_script_runs_before_the_server_is_known() -> None:
-    scripts = {"db": "prisma migrate deploy", "x": "echo on; node a.js"}
+    scripts = {"db": "prisma migrate deploy", "x": "echo on; rm -rf tmp; node a.js"}
     start = startscript.find({"scripts": scripts | {"start": "npm run db && A=1 npm run x"}})
     assert start is not None
-    assert (start.file, start.before, start.variables) == ("a.js", ("npm run db", "echo on"), (("A", "1"),))
+    assert (start.file, start.before, start.variables) == ("a.js", ("npm run db", "rm -rf tmp"), (("A", "1"),))
 
 
 def test_an_import_is_followed_through_own_files(tmp_path: Path) -> None:
