@@ -242,7 +242,7 @@ def _ms(value: float | None) -> str:
 def _p75(one: VitalSum) -> str:
     if one.p75 is None:
         return "-"
-    return f"{one.p75:g}" if one.name == "CLS" else _ms(one.p75)
+    return f"{round(one.p75, 4):g}" if one.name == "CLS" else _ms(one.p75)
 
 
 def _shares(one: VitalSum) -> tuple[str, str, str]:
