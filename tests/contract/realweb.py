@@ -79,7 +79,7 @@ class RealWeb:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"HOME": str(run), "PATH": "/usr/bin:/bin"},
                 pass_fds=[one.fileno() for one in self.sockets],
             )  # fmt: skip
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         admin = str(run / "admin.sock")
         while time.monotonic() < deadline:
             with socket.socket(socket.AF_UNIX) as asked:
@@ -133,7 +133,7 @@ class RealWeb:
 
     def wait_for(self, name: str) -> None:
         """Wait until there is a certificate for a name: the host's own authority takes a moment to make it."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 self.ask_at(f"https://{name}/.deployd/health")

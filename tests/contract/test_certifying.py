@@ -296,7 +296,7 @@ def _daemon(paths: StatePaths, store: Store, fleet: Fleet) -> Any:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

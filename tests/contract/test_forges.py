@@ -79,7 +79,7 @@ def tell(announcer: Announcer, rollout: RolloutId, *outcomes: str, **fields: Any
 
 
 def settle(announcer: Announcer) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (announcer.forges.idle() and announcer.notes.idle()):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -157,7 +157,7 @@ class World:
             assert status == 200, answer
             return answer["state"], answer["reason"]
         assert status == 202, answer
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         while True:
             ask = self.client.story(answer["rollout"])["ask"]
             if ask["state"] == "done":
@@ -205,7 +205,7 @@ def world(tmp_path: Path) -> Any:
 
 
 def wait_for(condition: Any, what: Any) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < deadline, what()
         time.sleep(0.05)

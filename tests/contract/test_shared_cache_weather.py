@@ -60,7 +60,7 @@ class Weather:
 
     def tell(self, *words: str, fails: bool = False) -> str:
         argv = ["redis-cli", "-p", str(self.port), "--no-auth-warning", *words]
-        done = subprocess.run(argv, capture_output=True, text=True, check=not fails, timeout=20)
+        done = subprocess.run(argv, capture_output=True, text=True, check=not fails, timeout=60)
         return done.stdout.strip()
 
     def stop_redis(self) -> None:

@@ -150,7 +150,7 @@ def http3(tmp_path: Path, live: RealWeb) -> Iterator[Any]:
 
 
 def until_open(port: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with socket.socket() as asked:
             if asked.connect_ex(("127.0.0.1", port)) == 0:

@@ -111,7 +111,7 @@ def told_of_themselves(world: World, tabs: tuple[Tab, ...], releases: set[str]) 
     """What the pages' own lines sent to the web server: by the release that each page is of, and by its route."""
     for one in tabs:
         one.page.goto("about:blank")  # the last of it comes when a page is left
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     wanted = {("FCP", "/action"), ("FCP", "/dynamic"), ("TTFB", "/"), ("CLS", "/action"), ("LCP", "/action")}
     while True:
         found = world.run("traffic", "--vitals", "--since", "30m", "--json").document

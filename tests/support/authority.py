@@ -131,7 +131,7 @@ def free_port() -> int:
 
 def until_open(address: str, port: int) -> None:
     """Wait until somebody listens."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         with socket.socket() as asked:
             if asked.connect_ex((address, port)) == 0:

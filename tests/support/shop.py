@@ -177,7 +177,7 @@ def running(tree: Path, *, entry: str, node: Path, log: Path) -> Iterator[Served
         )  # fmt: skip
         try:
             served = Served(port)
-            for _ in range(200):
+            for _ in range(1000):
                 try:
                     if served.ask("/health")[0] == 200:
                         break

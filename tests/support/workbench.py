@@ -215,7 +215,7 @@ class Served:
 
     def ask(self, path: str) -> tuple[int, str]:
         """Status and text; waits for the server's start."""
-        for _ in range(200):
+        for _ in range(1000):
             try:
                 with urllib.request.urlopen(f"http://localhost:{self.port}{path}", timeout=20) as answer:
                     return answer.status, answer.read().decode(errors="replace")
