@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from deployd.certificates.reading import Certificate
     from deployd.domain.secret import Secret
 
 APP, PRODUCTION = AppName("shop"), EnvironmentName("production")
@@ -112,12 +113,6 @@ def store(paths: StatePaths) -> Iterator[Store]:
 
 @pytest.fixture
 def authority(tmp_path: Path, answers: Answers) -> Iterator[Authority]:
-    """Its certificates live for six seconds."""
-    yield from started(Authority(tmp_path / "authority", "127.0.0.1", http=answers.server.server_address[1], seconds=6))
-
-
-@pytest.fixture
-def lasting(tmp_path: Path, answers: Answers) -> Iterator[Authority]:
     """Its certificates live for a day."""
     yield from started(Authority(tmp_path / "authority", "127.0.0.1", http=answers.server.server_address[1]))
 
@@ -139,7 +134,30 @@ def site(authority: Authority, *names: str, hosts: Sequence[HostName] = (WEB1, W
     )
 
 
-def test_a_life(authority: Authority, fleet: Fleet, paths: StatePaths, store: Store) -> None:
+class Time:
+    """What deployd takes for now."""
+
+    def __init__(self) -> None:
+        self.time = time.time
+
+    def is_before_the_end_of(self, certificate: Certificate | None, part: float) -> None:
+        """This part of its life is left."""
+        assert certificate
+        moment = certificate.ends - part * (certificate.ends - certificate.begins)
+        self.time = lambda: moment
+
+    def is_real(self) -> None:
+        self.time = time.time
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    made = Time()
+    monkeypatch.setattr(certifying, "time", made)
+    return made
+
+
+def test_a_life(authority: Authority, fleet: Fleet, paths: StatePaths, store: Store, clock: Time) -> None:
     told: list[dict[str, Any]] = []
 
     def ensure(wanted: Site) -> Kept | None:
@@ -172,29 +190,30 @@ def test_a_life(authority: Authority, fleet: Fleet, paths: StatePaths, store: St
     Renewer().look(daemon)
     assert fleet.chains() == {wider.chain}
 
-    until(lambda: wider.certificate.is_due(time.time()))
+    clock.is_before_the_end_of(wider.certificate, 0.3)
     Renewer().look(daemon)
+    clock.is_real()
     renewed = certifying.find(store, APP, PRODUCTION)
     assert renewed
     assert renewed.chain != wider.chain
     assert fleet.chains() == {renewed.chain}
 
     authority.end()
-    until(lambda: renewed.certificate.is_due(time.time()))
+    clock.is_before_the_end_of(renewed.certificate, 0.3)
     stays = ensure(renewed.site)
     assert stays
     assert (stays.chain, "does not answer" in str(stays.problem)) == (renewed.chain, True)
     assert (told[-1]["code"], "stays" in told[-1]["what"]) == ("authority-unreachable", True)
     Renewer().look(daemon)
     assert "does not answer" in str(certifying.everything(store)[0].problem)
-    until(lambda: renewed.certificate.left(time.time()) < 0)
+    clock.is_before_the_end_of(renewed.certificate, -0.1)
     assert ensure(renewed.site) is None  # of no use any more; the hosts keep what they have
     assert "browsers distrust it" in told[-1]["what"]
     assert fleet.chains() == {renewed.chain}
 
 
 def test_a_name_that_is_refused_is_left_out_and_tried_again(
-    lasting: Authority, fleet: Fleet, paths: StatePaths, store: Store, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, fleet: Fleet, paths: StatePaths, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the daemon's look an hour later, and by `domain renew`, without another release; the others are not asked for anew."""
     pool: Any = fleet
@@ -205,7 +224,7 @@ def test_a_name_that_is_refused_is_left_out_and_tried_again(
             paths, store, pool, wanted, who="me", patient=patient, report=lambda _event, **fields: told.append(fields)
         )
 
-    nowhere = site(lasting, "elsewhere.test")
+    nowhere = site(authority, "elsewhere.test")
     assert ensure(nowhere) is None
     (kept,) = certifying.everything(store)
     assert (kept.certificate, kept.to_json()["ends"], kept.site.hosts) == (None, None, (WEB1, WEB2))
@@ -214,7 +233,7 @@ def test_a_name_that_is_refused_is_left_out_and_tried_again(
     assert now
     assert ("elsewhere.test" in str(now.problem), given, fleet.chains()) == (True, {}, {""})
 
-    both = site(lasting, "elsewhere.test", "shop.test")
+    both = site(authority, "elsewhere.test", "shop.test")
     first = ensure(both)
     assert first
     assert first.certificate
@@ -228,12 +247,12 @@ def test_a_name_that_is_refused_is_left_out_and_tried_again(
     again = ensure(both)
     assert again
     assert (again.chain, "elsewhere.test" in str(again.problem)) == (first.chain, True)  # no second one of the same
-    without = ensure(site(lasting, "shop.test"))
+    without = ensure(site(authority, "shop.test"))
     assert without
     assert (without.chain, without.problem, certifying.everything(store)) == (first.chain, None, (without,))
     assert ensure(both)
 
-    lasting.lead("elsewhere.test", ["127.0.0.1"])
+    authority.lead("elsewhere.test", ["127.0.0.1"])
     Renewer().look(_daemon(paths, store, fleet))
     (kept,) = certifying.everything(store)
     assert kept.problem  # a daemon leaves the authority alone for as long as it said
@@ -250,18 +269,18 @@ def test_a_name_that_is_refused_is_left_out_and_tried_again(
 
 
 def test_a_name_that_is_refused_is_not_given_up_before_the_others_need_it(
-    authority: Authority, fleet: Fleet, paths: StatePaths, store: Store
+    authority: Authority, fleet: Fleet, paths: StatePaths, store: Store, clock: Time
 ) -> None:
     pool: Any = fleet
     both = site(authority, "shop.test", "www.shop.test")
     first = certifying.ensure(paths, store, pool, both, who="me")
     assert first
     authority.tell("clear-a", host="www.shop.test")
-    until(lambda: first.certificate.is_due(time.time()))
+    clock.is_before_the_end_of(first.certificate, 0.3)
     stays = certifying.ensure(paths, store, pool, both, who="me")
     assert stays
-    assert stays.chain == first.chain or first.certificate.is_soon(time.time())
-    until(lambda: first.certificate.is_soon(time.time()))
+    assert stays.chain == first.chain
+    clock.is_before_the_end_of(first.certificate, 0.2)
     fresh = certifying.ensure(paths, store, pool, both, who="me")
     assert fresh
     assert fresh.certificate
@@ -269,7 +288,7 @@ def test_a_name_that_is_refused_is_not_given_up_before_the_others_need_it(
 
 
 def test_a_release_does_not_ask_again_and_again_who_refused_within_the_hour(
-    authority: Authority, fleet: Fleet, paths: StatePaths, store: Store
+    authority: Authority, fleet: Fleet, paths: StatePaths, store: Store, clock: Time
 ) -> None:
     pool: Any = fleet
     told: list[str] = []
@@ -283,23 +302,14 @@ def test_a_release_does_not_ask_again_and_again_who_refused_within_the_hour(
     wanted = site(authority, "shop.test")
     first = ensure(patient=True)
     assert first
-    assert first.certificate
     authority.end()
-    left = first.certificate
-    until(lambda: left.is_due(time.time()))
+    clock.is_before_the_end_of(first.certificate, 0.3)
     assert [ensure(patient=patient) is not None for patient in (True, True, False)] == [True, True, True]
     assert told == ["authority-unreachable", "certificate-waits", "authority-unreachable"]
 
 
 def _daemon(paths: StatePaths, store: Store, fleet: Fleet) -> Any:
     return SimpleNamespace(paths=paths, store=store, workshop=SimpleNamespace(pool_of=fleet))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_what_is_kept_is_sealed(authority: Authority, fleet: Fleet, paths: StatePaths, store: Store) -> None:
