@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from deployd.errors import BuildError
-from deployd.stages.build import catalogs, delegated, manifest, nextapp, sites, startscript
+from deployd.stages.build import catalogs, delegated, manifest, nextapp, servers, sites, startscript
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,7 +131,8 @@ def _of_habits(
         return "node", nitro, _NITRO[nitro]
     if by is None:
         by = "node" if _is_server(package, app_dir, known=server, maker=pages) else "static"
-        if by == "static" and not (pages or has_pages(app_dir) or manifest.scripts(package).get("build")):
+        known = pages or has_pages(app_dir) or sites.served_folder(package)[0]
+        if by == "static" and not (known or manifest.scripts(package).get("build")):
             raise _nothing(app_dir)
         if "workspaces" in package and not (server or pages or startscript.entry(package, app_dir)) and _inner(app_dir):
             raise _nothing(app_dir)
@@ -143,7 +144,7 @@ def _of_habits(
 
 
 def _is_server(package: dict[str, Any], app_dir: Path, *, known: str | None, maker: str | None) -> bool:
-    if startscript.entry(package, app_dir) or startscript.command(package, "fastify"):
+    if startscript.entry(package, app_dir) or servers.command(package):
         return True
     has_file = any((app_dir / name).is_file() for name in _SERVER_FILES)
     strong = known if known not in _WEAK else None

@@ -34,7 +34,18 @@ _COMMANDS: dict[str, tuple[str, str | None]] = {
     "react-router-serve": ("@react-router/serve", "build/server/index.js"),
     "remix-serve": ("@remix-run/serve", "build/server/index.js"),
     "fastify": ("fastify-cli", None),
+    "functions-framework": ("@google-cloud/functions-framework", None),
+    "json-server": ("json-server", None),
+    "strapi": ("@strapi/strapi", None),
+    "directus": ("directus", None),
+    "medusa": ("@medusajs/cli", None),
+    "keystone": ("@keystone-6/core", None),
+    "probot": ("probot", None),
+    "moleculer-runner": ("moleculer", None),
+    "node-red": ("node-red", None),
 }
+# These load what they find in the app's folder and among its packages: no tracing sees that, and all of it travels.
+_READS_ALL = _COMMANDS.keys() - {"react-router-serve", "remix-serve", "fastify"}
 
 
 def node(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
@@ -44,7 +55,9 @@ def node(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
     if entry is None:
         wrapped = _as_command(package, app_dir=app_dir, root=root)
         if wrapped:
-            return _left(plan, app_dir, wrapped)
+            found = _left(plan, app_dir, wrapped)
+            reads_all = (command(package) or "").split(" ")[0] in _READS_ALL
+            return replace(found, include=(".", "node_modules")) if reads_all else found
         entry = _made(startscript.entry(package, app_dir), app_dir)
     main = package.get("main")
     if entry is None and isinstance(main, str) and main:

@@ -34,6 +34,7 @@ UNBUILT = (".", "public", "dist", "build", "_site", "site", "www", "docs")
 _ONE_PAGE = {"vite", "react-scripts", "@vue/cli-service", "@angular/core", "parcel"}
 _FALLBACKS = ("200.html", "__spa-fallback.html")
 _SPECIAL = {"index.html", "404.html", "200.html", "403.html", "500.html", "offline.html", "__spa-fallback.html"}
+_OUT = re.compile(r"""\s--(?:outDir|out-dir|dist-dir|output|output-path|dest)[=\s]["']?([\w./-]+)""")
 _NOT_PAGES = {"node_modules", ".git"}
 _ENOUGH = 2000
 
@@ -44,6 +45,8 @@ def find(plan: BuildPlan, *, app_dir: Path, log: Path) -> Left:
     needs = manifest.needs(package)
     served, one_page = served_folder(package)
     places = (plan.output,) if plan.output else places_of(needs, app_dir, built=bool(plan.command))
+    if plan.command and not plan.output:
+        places = (*_commanded(package), *places)
     places = places if plan.output or not served else (served, *places)
     folder = next((place for place in places if (app_dir / place / "index.html").is_file()), None)
     if folder is None:
@@ -102,7 +105,7 @@ def _base(folder: Path) -> str:
 
 def served_folder(package: dict[str, Any]) -> tuple[str | None, bool]:
     """The folder that a start script gives to a file server, and whether one page answers for all: `serve -s build`."""
-    for name in ("serve", "http-server", "sirv", "vite"):
+    for name in ("serve", "http-server", "sirv", "live-server", "vite"):
         words = startscript.command(package, name)
         if words is None or (name == "vite" and words[:1] != ("preview",)):
             continue
@@ -133,7 +136,19 @@ def _configured(app_dir: Path) -> list[str]:
             match = re.search(r"""(?:outDir|\boutput)\s*:\s*["'`]([\w./-]+)["'`]""", path.read_text(errors="replace"))
             if match and not match[1].startswith(("/", "..")):
                 found.append(match[1].removeprefix("./").rstrip("/") or ".")
+    for top in ("", "docs", "website"):  # VitePress's is relative to its own folder
+        for path in sorted((app_dir / top / ".vitepress").glob("config.*")):
+            match = re.search(r"""\boutDir\s*:\s*["'`]([\w./-]+)["'`]""", path.read_text(errors="replace"))
+            named = os.path.normpath(f"{top or '.'}/{match[1]}") if match else ".."
+            found += [] if named.startswith(("..", "/")) else [named]
     return found
+
+
+def _commanded(package: dict[str, Any]) -> list[str]:
+    """The folders that build scripts name to their programs: `vite build --outDir site`."""
+    texts = [text for name, text in manifest.scripts(package).items() if "build" in name or name == "generate"]
+    named = (os.path.normpath(word) for text in texts for word in _OUT.findall(text))
+    return [one for one in named if not one.startswith(("..", "/"))]
 
 
 def _below(app_dir: Path, places: tuple[str, ...]) -> str | None:

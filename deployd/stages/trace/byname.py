@@ -34,18 +34,29 @@ _DRIVERS = {
 }
 # The same, and its driver may be one for development: it runs sources.
 _COMPILERS = {"ts-node": ("typescript", "@swc/core")}
+# What code of other packages serves or reads from their folders, by a path that only they know.
+_READ_WHOLE = ("swagger-ui-dist", "@bull-board/ui", "geoip-lite")
 _CODE = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".tsx", ".jsx")
 _LARGEST_CODE = 5_000_000
 
 
 def add(found: Found, *, app_dir: Path, root: Path) -> None:
     """Take the packages that are loaded so, with all that they need, as far as they are installed and not there."""
+    for place in _begun(found):
+        files = wholepackages.whole([(root / place, "its files are read by a path of its own")], root=root)
+        found.add(file for file in files if not found.has(file.path))
     for package, name in _named(found, app_dir):
         link = wholepackages.installed(name, app_dir, root=root)
         if link is None or _has(found, name):
             continue
         files = wholepackages.whole([(link, f"loaded by {package}, by its name")], root=root)
         found.add(file for file in files if not found.has(file.path))
+
+
+def _begun(found: Found) -> list[str]:
+    """Where packages lie that are read whole, as far as a file of theirs is traced."""
+    inside = (path.rpartition(f"node_modules/{name}/") for path in found.files for name in _READ_WHOLE)
+    return sorted({f"{top}{middle}".rstrip("/") for top, middle, _ in inside if middle})
 
 
 def _named(found: Found, app_dir: Path) -> Iterator[tuple[str, str]]:

@@ -207,3 +207,18 @@ def test_a_next_that_is_too_old_is_told_before_the_install(wish: str, good: bool
         nextapp.check_wish(wish)
     assert caught.value.code == "next-unsupported"
     assert "13.5" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        ("json-server db.json --port 3000", "node"),
+        ("functions-framework --target=hi", "node"),
+        ("strapi start", "node"),
+        ("http-server ./pages -p $PORT", "static"),
+        ("npx serve -s pages", "static"),
+    ],
+)
+def test_a_packages_command_that_serves(tmp_path: Path, start: str, kind: str) -> None:
+    (tmp_path / "package.json").write_text(json.dumps({"scripts": {"start": start}}))
+    assert framework.detect(tmp_path).framework == kind

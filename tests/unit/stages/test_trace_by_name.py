@@ -75,3 +75,17 @@ def test_ts_node_gets_its_compiler_though_it_is_one_for_development(tmp_path: Pa
     (tmp_path / "package.json").write_text('{"devDependencies": {"ts-node": "10", "typescript": "5"}}')
     found = found_with(tmp_path, "node_modules/ts-node/package.json")
     assert added(tmp_path, found) == {"typescript/package.json", "typescript/index.js"}
+
+
+def test_pages_that_a_package_keeps_for_others_travel_where_its_code_does(tmp_path: Path) -> None:
+    for place in ("swagger-ui-dist", ".pnpm/ui@1/node_modules/@bull-board/ui"):
+        package(tmp_path, place)
+        (tmp_path / "node_modules" / place / "page.html").write_text("")
+    found = found_with(
+        tmp_path,
+        "node_modules/swagger-ui-dist/index.js",
+        "node_modules/.pnpm/ui@1/node_modules/@bull-board/ui/package.json",
+    )
+    assert {path for path in added(tmp_path, found) if path.endswith(".html")} == {
+        "swagger-ui-dist/page.html", ".pnpm/ui@1/node_modules/@bull-board/ui/page.html",
+    }  # fmt: skip
