@@ -191,7 +191,7 @@ def test_logs_show_all_hosts_merged(world: World) -> None:
     for n in range(len(world.hosts)):
         world.ask(f"/log?text=marker{n}", host=n)
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     out = ""
     while time.monotonic() < deadline and not all(f"said marker{n}" in out for n in range(len(world.hosts))):
         out = world.run("logs", "-n", "50").out
@@ -237,7 +237,7 @@ def test_everything_is_back_after_a_reboot(world: World) -> None:
     world.release("1")
     lab.reboot(hosts_lab(world.hosts), world.hosts[0].name)
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             if world.ask("/")[1] == "version 1\n":
@@ -264,9 +264,11 @@ def test_a_second_release_is_told_who_runs_the_first(world: World) -> None:
     """Exit 4, and a rollback takes over instead of waiting."""
     world.release("1")
     world.release("2")
-    slow = world.artifact("3", before="const until = Date.now() + 6000; while (Date.now() < until);")
+    slow = world.artifact("3", before="const until = Date.now() + 12000; while (Date.now() < until);")
     process = world.start("release", "--artifact", slow, "--json")
-    time.sleep(2)
+    assert process.stdout
+    while "rollout_started" not in process.stdout.readline():
+        assert process.poll() is None
     told = world.release("4", check=4)
 
     assert str(process.pid) in told.error["what"]
@@ -319,7 +321,7 @@ def test_the_release_before_stays_warm_as_long_as_asked(world: World) -> None:
     second = world.release("2").last["release"]
 
     assert running(world, first)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while running(world, first) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert not running(world, first)
