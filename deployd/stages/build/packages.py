@@ -32,8 +32,10 @@ _MAKE_LOCK: dict[str, str] = {
 _NAMED = re.compile(r"(npm|pnpm|yarn|bun)@(\d+\.\d+\.\d+[0-9A-Za-z.-]*)(?:\+.*)?")
 # What is installed when packageManager names no version; npm is the one that comes with this machine.
 _PNPM_FORMAT = 9
+_BUN_FORMAT = 1
 _FORMATS: dict[tuple[PackageManager, int], str] = {
     ("yarn", 6): "3.8.7", ("yarn", 8): "4.5.0", ("yarn", 10): "4.18.1", ("pnpm", 5): "7.33.7", ("pnpm", 6): "8.15.9",
+    ("bun", 2): "1.4.5",
 }  # fmt: skip
 DEFAULT_VERSIONS: dict[str, str | None] = {"npm": None, "pnpm": "10.34.0", "yarn": "1.22.22", "bun": "1.3.0"}
 
@@ -109,7 +111,7 @@ def _chosen(locks: list[Path], *, folder: Path, named: tuple[PackageManager, str
 def _manager(lockfile: Path, *, folder: Path, version: str | None) -> Manager:
     name = LOCKS[lockfile.name]
     _refuse_conflict(lockfile)
-    if version is None and name in ("yarn", "pnpm"):
+    if version is None and name != "npm":
         version = _written_by(name, lockfile)
     return Manager(name=name, version=version or DEFAULT_VERSIONS[name], lockfile=lockfile, folder=folder)
 
@@ -126,14 +128,16 @@ def _refuse_conflict(lockfile: Path) -> None:
 
 def _written_by(name: PackageManager, lockfile: Path) -> str | None:
     """The version that reads a lock file of this format; None for the newest format."""
-    text = lockfile.read_text(errors="replace")
+    text = lockfile.read_text(errors="replace") if lockfile.suffix != ".lockb" else ""
     if name == "yarn" and "__metadata:" not in text:
         return None
     if name == "yarn" and (own := _yarn_path(lockfile.with_name(".yarnrc.yml"))):
         return own
-    pattern = r"__metadata:\s+version: (\d+)" if name == "yarn" else r"lockfileVersion:\s*'?(\d+)"
+    pattern = r"__metadata:\s+version: (\d+)" if name == "yarn" else r"lockfileVersion\"?:\s*'?(\d+)"
     written = re.search(pattern, text)
     if written is None or (name == "pnpm" and int(written[1]) >= _PNPM_FORMAT):
+        return None
+    if name == "bun" and int(written[1]) <= _BUN_FORMAT:
         return None
     version = _FORMATS.get((name, int(written[1])))
     if version is None:

@@ -46,6 +46,8 @@ _SECRET = re.compile(
     r"(?:^|/)(?:[^/]+\.(?:pem|key|p12|pfx|jks|keystore)|id_[a-z0-9]+|\.netrc|\.pgpass)$", re.IGNORECASE
 )
 _FAILED = 500
+BUNDLED = "/ROOT"
+"""What `__dirname` begins with in code that Turbopack has bundled."""
 _FRAMEWORKS = ("node_modules/next/", "node_modules/@swc/", "node_modules/react", "node_modules/styled-jsx/")
 
 
@@ -204,6 +206,11 @@ def _files(seen: Seen, checkout: Checkout | None, *, written: tuple[str, ...], b
         away = f"{checkout.root}/"
         if path is None and given.startswith(away):
             path = given.removeprefix(away)
+        if given.startswith(f"{BUNDLED}/"):
+            path = given.removeprefix(f"{BUNDLED}/")
+            if checkout.has(path):
+                yield _bundled(path, seen.route(event.get("url")))
+            continue
         if path is None or any(f"/{path}".endswith(f"/{one}") for one in refused):
             continue
         if f"{path}/".startswith(written) or _EXPECTED.search(path) or not checkout.has(path):
@@ -232,6 +239,17 @@ def _file(
         kind="file", what=f"{path} {verb}, and not in the artifact{by}", fix="", error=error,
         include=(_glob_of(route), checkout.globs(path)),
     )  # fmt: skip
+
+
+def _bundled(path: str, route: str | None) -> Finding:
+    by = f" ({route})" if route else ""
+    return Finding(
+        kind="file",
+        what=f"{path} is looked for in {BUNDLED}, which is nowhere: Turbopack bundled the code that reads it{by}",
+        error=False,
+        fix="Turbopack bundles a workspace's own packages, in serverExternalPackages too, and `next start` fails there "
+        "as well: build with `next build --webpack`, import the file, or make its path from process.cwd()",
+    )
 
 
 def _libraries(seen: Seen, checkout: Checkout | None) -> Iterator[Finding]:

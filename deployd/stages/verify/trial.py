@@ -72,7 +72,7 @@ def verify(
     ):
         laid = laying.lay_out(manifest, artifacts=artifacts, into=Path(name))
         questions = routes.questions(manifest, laid.tree, more=asked)
-        watched = [str(checkout.root)] if checkout else []
+        watched = [str(checkout.root), findings.BUNDLED] if checkout else []
         with Server(
             laid, entry=manifest.entry, node=node, variables=clear, watched=watched, folder=Path(name), private=private
         ) as server:

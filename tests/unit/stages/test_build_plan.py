@@ -87,6 +87,12 @@ def test_the_lock_file_decides(tmp_path: Path, lock: str, named: str | None, man
         assert plan.manager_version == named.split("@")[1].split("+")[0]
 
 
+@pytest.mark.parametrize(("written", "version"), [(0, "1.3.0"), (1, "1.3.0"), (2, "1.4.5")])
+def test_a_bun_that_reads_the_lock_files_format_is_taken(tmp_path: Path, written: int, version: str) -> None:
+    text = f'{{\n  "lockfileVersion": {written},\n  "workspaces": {{}},\n}}\n'
+    assert planned(app(tmp_path, NEXT, **{"bun.lock": text})).manager_version == version
+
+
 def test_two_managers_lock_files_need_a_word(tmp_path: Path) -> None:
     root = app(tmp_path, **{"package-lock.json": "", "yarn.lock": ""})
     with pytest.raises(BuildError) as caught:
@@ -107,6 +113,7 @@ def test_two_managers_lock_files_need_a_word(tmp_path: Path) -> None:
         ({"packageManager": "pnpm"}, {"pnpm-lock.yaml": ""}, "package-manager-unknown"),
         ({"packageManager": "deno@2.0.0"}, {"package-lock.json": ""}, "package-manager-unknown"),
         ({}, {"yarn.lock": "__metadata:\n  version: 4\n"}, "package-manager-unknown"),
+        ({}, {"bun.lock": '{ "lockfileVersion": 3 }'}, "package-manager-unknown"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_told(tmp_path: Path, package: dict[str, Any], files: dict[str, str], wanted: str) -> None:

@@ -67,6 +67,17 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(root=tmp_path)
 
 
+def test_code_that_turbopack_bundled_is_said_to_look_nowhere(checkout: Checkout) -> None:
+    event = {"kind": "file", "call": "readFileSync", "path": "/ROOT/data/x.json", "url": "/api"}
+    (one,) = judged(event, checkout=checkout, answers=(answer("/api", 500),))
+    assert not one.error
+    assert one.include is None
+    assert "data/x.json is looked for in /ROOT" in one.what
+    assert "(/api)" in one.what
+    assert "next build --webpack" in one.fix
+    assert judged(event | {"path": "/ROOT/data/none.json"}, checkout=checkout) == ()
+
+
 def test_a_folder_that_the_server_makes_for_itself_is_no_missing_file(tmp_path: Path) -> None:
     checkout = Checkout(root=write(tmp_path, **{"uploads/.gitkeep": "", "api/logs/old.log": ""}))
     said = (
