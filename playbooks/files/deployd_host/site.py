@@ -20,6 +20,34 @@ if TYPE_CHECKING:
 # costs as much as serving it; a hashed file elsewhere, or of an earlier release, is found by the matchers after it.
 HASHED_PATHS = ("/_next/static/*", "/_nuxt/*", "/_astro/*", "/_app/immutable/*")
 
+# What an app did not compress itself. A stream of events is left alone: its head must not wait for its first event.
+_COMPRESSED = """\
+			@compressed {
+				not header Accept *text/event-stream*
+				not header Upgrade *
+				not header Range *
+			}
+			encode @compressed {
+				zstd
+				gzip
+				minimum_length 1024
+				match {
+					header Content-Type text/html*
+					header Content-Type text/css*
+					header Content-Type text/plain*
+					header Content-Type text/xml*
+					header Content-Type text/javascript*
+					header Content-Type text/x-component*
+					header Content-Type application/json*
+					header Content-Type application/*+json*
+					header Content-Type application/javascript*
+					header Content-Type application/xml*
+					header Content-Type application/*+xml*
+					header Content-Type image/svg+xml*
+				}
+			}
+"""
+
 
 def site_file(
     place: Place,
@@ -147,7 +175,7 @@ def site_file(
 		}}
 
 		handle {{
-{_body_limit(config)}{untrusted_headers(config)}\
+{_body_limit(config)}{untrusted_headers(config)}{_COMPRESSED}\
 			reverse_proxy unix/{place.run}/{{vars.rel}}.sock {{
 {passed_on(config)}\
 				header_down Location "^https?://localhost:3000(/.*)$" $1
