@@ -39,7 +39,11 @@ def test_a_static_release_needs_no_runtime_and_no_unit(configured: FakeHost) -> 
     assert names(own / "static") == ["404.html", "404.html.br", "site"]
     assert (own / "static/404.html").read_bytes() == b"no"
     (status,) = configured.ok("status", *APP)["releases"]
-    assert (status["state"], status["static"], status["instances"]) == ("current", True, {"wanted": 0, "running": 0})
+    assert (status["state"], status["static"], status["instances"]) == (
+        "current",
+        True,
+        {"wanted": 0, "running": 0, "restarts": 0},
+    )
     assert status["runtime"] is None
     assert [line for line in configured.calls()[len(before) :] if line.startswith(("start", "daemon-reload"))] == []
 
