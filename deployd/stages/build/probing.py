@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from deployd.stages.build import manifest
@@ -55,7 +55,7 @@ class Probed:
 
 def find(app_dir: Path, detected: Detected) -> Probed:
     """Guess: a page for health checks, the path below which the app stands, or `/`."""
-    base = _base(app_dir, detected)
+    base = base_of(app_dir, detected.framework, detected.package)
     if detected.health:
         return Probed(path=f"{base}{detected.health}", why="it looks like a page for health checks")
     page = _page(app_dir, detected.framework)
@@ -80,16 +80,16 @@ def _page(app_dir: Path, framework: str) -> str | None:
     return None
 
 
-def _base(app_dir: Path, detected: Detected) -> str:
-    """The path below which the whole app stands, without its last slash; empty for the top."""
-    for pattern, key in _BASES.get(detected.framework, ()):
+def base_of(app_dir: Path, framework: str, package: dict[str, Any]) -> str:
+    """The path below which the whole app stands, as its configuration says, without a last slash; empty for `/`."""
+    for pattern, key in _BASES.get(framework, ()):
         for path in sorted(app_dir.glob(pattern)):
             text = path.read_text(errors="replace") if path.is_file() else ""
             named = re.search(rf"""\b{key}\s*:\s*["'`](/[\w./-]*)["'`]""", text)
             if named:
                 return named[1].rstrip("/")
-    home = detected.package.get("homepage")
-    if isinstance(home, str) and "react-scripts" in manifest.needs(detected.package):
+    home = package.get("homepage")
+    if isinstance(home, str) and "react-scripts" in manifest.needs(package):
         return urlsplit(home).path.rstrip("/") if home.startswith(("/", "http")) else ""
     return ""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deployd.errors import BuildError
-from deployd.stages.build import delegated, manifest, sites, starting, startscript, wrapper
+from deployd.stages.build import delegated, manifest, probing, sites, starting, startscript, wrapper
 from deployd.stages.build.left import Left, missing, read_json
 from deployd.stages.build.starting import read_by_name
 
@@ -131,7 +131,8 @@ def astro(plan: BuildPlan, *, app_dir: Path, root: Path, log: Path) -> Left:
         )
     if (app_dir / folder / "index.html").is_file() or any((app_dir / folder).glob("*.html")):
         slash = _said(config, "trailingSlash")
-        return sites.left(app_dir, folder, trailing_slash={"always": True, "never": False}.get(slash or ""))
+        base = probing.base_of(app_dir, "astro", {})
+        return sites.left(app_dir, folder, trailing_slash={"always": True, "never": False}.get(slash or ""), base=base)
     other = next((name for name in (".vercel", ".netlify", "dist/_worker.js") if (app_dir / name).exists()), None)
     if other:
         raise _adapter(

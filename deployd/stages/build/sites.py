@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployd.domain.artifact import StaticSite
 from deployd.errors import BuildError
-from deployd.stages.build import manifest, startscript
+from deployd.stages.build import manifest, probing, startscript
 from deployd.stages.build.left import Left, missing
 
 if TYPE_CHECKING:
@@ -55,11 +55,17 @@ def find(plan: BuildPlan, *, app_dir: Path, log: Path) -> Left:
         raise missing(
             "no index.html is where a site without a server has it", looked_at=places, key="build.output", log=log
         )
-    return left(app_dir, folder, one_page=one_page or bool(_ONE_PAGE.intersection(needs)))
+    base = probing.base_of(app_dir, "static", package) if plan.command else ""
+    return left(app_dir, folder, one_page=one_page or bool(_ONE_PAGE.intersection(needs)), base=base)
 
 
-def left(app_dir: Path, folder: str, *, one_page: bool = False, trailing_slash: bool | None = None) -> Left:
-    """The site in `folder`; `one_page` says that a lone index.html answers every path."""
+def left(
+    app_dir: Path, folder: str, *, one_page: bool = False, trailing_slash: bool | None = None, base: str = ""
+) -> Left:
+    """The site in `folder`; `one_page` says that a lone index.html answers every path.
+
+    `base` is where its configuration says that it stands; its pages know better, if they name files at all.
+    """
     if not Path(os.path.realpath(app_dir / folder)).is_relative_to(os.path.realpath(app_dir)):
         raise BuildError(
             f"the folder {folder} lies outside of the app's folder",
@@ -70,7 +76,9 @@ def left(app_dir: Path, folder: str, *, one_page: bool = False, trailing_slash: 
     fallback = next((name for name in _FALLBACKS if name in pages), None)
     if fallback is None and one_page and pages == ["index.html"]:
         fallback = "index.html"
-    base = _base(app_dir / folder)
+    told = _base(app_dir / folder)
+    said = base.strip("/") if not (app_dir / folder / base.strip("/") / "index.html").is_file() else ""
+    base = said if told is None else told
     at = f"{base}/" if base else ""
     not_found = next((name for name in ("404.html", "404/index.html") if name in pages), None)
     site = StaticSite(
@@ -83,10 +91,11 @@ def left(app_dir: Path, folder: str, *, one_page: bool = False, trailing_slash: 
     return Left(kind="static", folder=folder, static=site, base=base, assets=placed)
 
 
-def _base(folder: Path) -> str:
+def _base(folder: Path) -> str | None:
     """The path below which a site was built to stand (Vite's and Astro's `base`, VitePress's, Docusaurus's `baseUrl`).
 
-    Its pages name their files by it, and the files lie without it: `/docs/assets/x.js` is `assets/x.js`.
+    None where its first page names none of its files. Pages name them by it, and the files lie without it:
+    `/docs/assets/x.js` is `assets/x.js`.
     """
     page = folder / "index.html"
     text = page.read_text(errors="replace") if page.is_file() else ""
@@ -100,6 +109,8 @@ def _base(folder: Path) -> str:
         cut = next((n for n in range(1, len(parts)) if (folder / "/".join(parts[n:])).is_file()), None)
         if cut:
             found.add("/".join(parts[:cut]))
+    if not found:
+        return None
     return found.pop() if len(found) == 1 else ""
 
 

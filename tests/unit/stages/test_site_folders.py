@@ -63,3 +63,22 @@ def test_a_server_that_is_a_packages_command_gets_all_that_it_may_load(tmp_path:
     found = left(tmp_path, "node", package, "db.json", "node_modules/json-server/lib/cli.js", text=bins)
     assert found.entries == ("deployd-start.cjs", "node_modules/json-server/lib/cli.js", "db.json")
     assert found.include == (".", "node_modules")
+
+
+@pytest.mark.parametrize(
+    ("framework", "name", "config", "base"),
+    [
+        ("astro", "astro.config.mjs", "base: '/b'", "b"),
+        ("static", "vite.config.ts", 'base: "/b/c/"', "b/c"),
+        ("static", "vite.config.ts", "base: './'", ""),
+    ],
+)
+def test_a_site_whose_first_page_names_no_file_stands_where_its_configuration_says(
+    tmp_path: Path, framework: str, name: str, config: str, base: str
+) -> None:
+    found = left(tmp_path, framework, {}, "dist/index.html", "dist/404.html", text=(name, config))
+    assert found.static is not None
+    assert (found.base, found.static.not_found) == (base, f"{base}/404.html" if base else "404.html")
+    (tmp_path / "dist" / "a.js").write_text("")
+    (tmp_path / "dist" / "index.html").write_text('<script src="/a.js">')
+    assert left(tmp_path, framework, {}, text=(name, config)).base == ""
