@@ -24,6 +24,13 @@ console.log(JSON.stringify({ argv: process.argv.slice(2), cwd: process.cwd(), en
 """
 
 
+LOADER = """export async function load(url, context, next) {
+  if (!url.endsWith(".words")) return next(url, context);
+  return { format: "module", shortCircuit: true, source: `export default "made by the loader";` };
+}
+"""
+
+
 def run(folder: Path, script: str, entry: str, **env: str) -> dict[str, Any]:
     (folder / "lib").mkdir()
     (folder / "server.js").write_text(SERVER)
@@ -80,3 +87,15 @@ def test_where_nothing_is_said_no_file_is_made(tmp_path: Path, script: str) -> N
     (tmp_path / "server.js").write_text("")
     assert starting.entries({"scripts": {"start": script}}, "server.js", app_dir=tmp_path) == (("server.js",), ())
     assert [path.name for path in tmp_path.iterdir()] == ["server.js"]
+
+
+def test_a_loader_is_there_before_the_servers_imports(tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "loader.mjs").write_text(LOADER)
+    (tmp_path / "api" / "a.words").write_text("")
+    (tmp_path / "api" / "go.mjs").write_text('import said from "./a.words"; console.log(said, process.argv[2]);')
+    script = "cd api && node --loader ./loader.mjs go.mjs word"
+    entries, told = starting.entries({"scripts": {"start": script}}, "api/go.mjs", app_dir=tmp_path)
+    assert told == ()
+    done = subprocess.run(["node", tmp_path / entries[0]], cwd="/", capture_output=True, text=True, check=True)
+    assert done.stdout == "made by the loader word\n"

@@ -159,7 +159,9 @@ def _told(seen: findings.Seen, *, trial: _Trial, clear: Mapping[str, str], expla
             Finding(
                 kind="start",
                 what=f"the server {how} when it was tried alone" + (f"; it said:\n{said}" if said else ""),
-                fix="if it needs its database or network to start, this is as expected: the hosts' probe decides",
+                fix="what it lacks is told apart"
+                if explained
+                else "if it needs its database or network to start, this is as expected: the hosts' probe decides",
             )
         ]
     found = []
