@@ -61,3 +61,16 @@ class Facts:
     port_80: str | None = None
     port_443: str | None = None
     incoming: int = 0
+    mounted: tuple[str, ...] = ()
+
+    @property
+    def forbids(self) -> tuple[str, str] | None:
+        """What the file system of the releases forbids, and what to do; None for one that can take them."""
+        if "ro" in self.mounted:
+            return "/srv/deployd is mounted read-only", "see `dmesg` there (a disk that fails?), then mount it anew"
+        if "noexec" in self.mounted:
+            return (
+                "no program may run from /srv/deployd (noexec)",
+                "mount it with exec there: `findmnt -T /srv/deployd`",
+            )
+        return None

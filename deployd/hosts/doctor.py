@@ -119,13 +119,15 @@ def _web(facts: Facts, finding: Callable[..., Finding], bootstrap: str) -> Itera
 
 
 def _room(facts: Facts, finding: Callable[..., Finding], _bootstrap: str) -> Iterator[Finding]:
-    """Disk and inodes."""
+    """Disk, inodes, and how it is mounted."""
     level: Level = "error" if facts.disk_free < _DISK_ERROR else "warn" if facts.disk_free < _DISK_WARN else "ok"
     room = "free space: `deployd prune`, smaller `keep` in deployd.toml, or a larger disk"
     yield finding(level, f"{format_size(facts.disk_free)} of disk free", None if level == "ok" else room)
     if facts.inodes_free is not None:
         few = facts.inodes_free < _INODES_WARN
         yield finding("warn" if few else "ok", f"{facts.inodes_free} inodes free", room if few else None)
+    if facts.forbids:
+        yield finding("error", *facts.forbids)
     if facts.incoming:
         yield finding(
             "warn",

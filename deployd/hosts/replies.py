@@ -36,6 +36,7 @@ def facts(data: Json) -> Facts:
         memory=int(data["memory"]),
         disk_free=int(data["disk_free"]),
         inodes_free=None if data.get("inodes_free") is None else int(data["inodes_free"]),
+        mounted=tuple(data.get("mounted", ())),
         systemd=int(data.get("systemd") or 0),
         rsync=data.get("rsync"),
         web=data.get("web"),

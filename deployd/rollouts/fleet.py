@@ -76,6 +76,9 @@ def check(rollout: Rollout) -> Json:
                 live="unchanged",
                 fix=f"run `deployd host bootstrap {name}`",
             )
+        if found.forbids:
+            what, fix = found.forbids
+            raise HostError(f"{name}: {what}", code="host-mount-unfit", host=name, live="unchanged", fix=fix)
         if found.web_answers is False:
             raise HostError(
                 f"the web server of {name} does not answer: the new release would reach nobody",

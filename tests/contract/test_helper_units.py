@@ -373,6 +373,7 @@ def test_facts_say_whether_the_web_server_answers(host: FakeHost, web: RealWeb) 
     assert web.process
     port = {"DEPLOYD_HOST_WEB_PORT": str(web.plain)}
     assert host.raw("facts", **port).json["web_answers"] is True
+    assert host.raw("facts", **port).json["mounted"] == []
     stop(web.process.pid)
     slow = {"DEPLOYD_HOST_WEB_WITHIN": "0.3"}
     assert host.raw("facts", **port, **slow).json["web_answers"] is False

@@ -42,6 +42,7 @@ def verb_facts(_call: Call) -> Json:
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "disk_free": free,
         "inodes_free": inodes,
+        "mounted": mounted(),
         "systemd": int(systemd[1]) if len(systemd) > 1 and systemd[1].isdigit() else 0,
         "rsync": rsync.split()[2] if len(rsync.split()) > 2 else None,
         "web": web_version(),
@@ -53,6 +54,12 @@ def verb_facts(_call: Call) -> Json:
         "python": ".".join(str(part) for part in sys.version_info[:3]),
         "drained": host_is_drained(),
     }
+
+
+def mounted() -> list[str]:
+    """What the file system of the releases forbids: `ro`, `noexec`; most often nothing."""
+    flags = os.statvfs(BASE if os.path.isdir(BASE) else "/").f_flag
+    return [name for name, flag in (("ro", os.ST_RDONLY), ("noexec", os.ST_NOEXEC)) if flags & flag]
 
 
 def web_facts() -> Json:

@@ -74,6 +74,8 @@ def test_the_login_is_measured_where_it_happened() -> None:
     ("change", "level", "said"),
     [
         ({"rsync": None}, "error", "rsync is not installed"),
+        ({"mounted": ["noexec"]}, "error", "noexec"),
+        ({"mounted": ["noexec", "ro"]}, "error", "read-only"),
         ({"rsync": "3.1.3"}, "warn", "rsync 3.1.3"),
         ({"web": None}, "error", "web server is not installed"),
         ({"web": "2.6.2"}, "warn", "pins"),

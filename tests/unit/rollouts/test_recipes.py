@@ -18,7 +18,7 @@ from deployd.errors import (
 )
 from deployd.rollouts import locks, look, making
 from deployd.rollouts.states import State
-from deployd.rollouts.testing import FolderPool
+from deployd.rollouts.testing import FolderHost, FolderPool
 
 
 def test_a_release_is_live_on_all_hosts_and_known_as_such(fleet_of_three):
@@ -77,6 +77,22 @@ def test_no_activate_leaves_it_prepared(fleet_of_three):
     assert result.outcome == "prepared"
     assert fleet.store.releases.get(result.release).state is ReleaseState.PREPARED
     assert fleet.last().state == State.PREPARED
+
+
+@pytest.mark.parametrize("how", ["ro", "noexec"])
+def test_a_file_system_that_takes_no_release_is_told_before_anything_is_built(fleet_of_three, monkeypatch, how):
+    fleet = fleet_of_three
+    first = fleet.release("one")
+    facts = FolderHost._facts
+    mounted = lambda self, *args: {**facts(self, *args), "mounted": [how] if self.name == "web2" else []}  # noqa: E731
+    monkeypatch.setattr(FolderHost, "_facts", mounted)
+
+    with pytest.raises(HostError) as caught:
+        fleet.release("two")
+
+    assert (caught.value.code, caught.value.host) == ("host-mount-unfit", "web2")
+    fleet.assert_live(first.release)
+    assert "begin" not in fleet.calls("web1")[-2:]
 
 
 @pytest.mark.parametrize("verb", ["begin", "seal", "env", "start", "probe"])
