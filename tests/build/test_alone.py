@@ -73,12 +73,12 @@ def test_two_builds_of_one_folder_at_once_both_end_well(folder: Folder) -> None:
     second = folder.start("build", "--json")
     trees = folder.built(2)
     (tree / "go").touch()  # the first one ends, and puts away what it has no use for
-    out, err = first.communicate(timeout=60)
+    out, err = first.communicate(timeout=180)
     assert first.returncode == 0, err
     (other,) = {*trees} - {tree}
     assert (other / "package.json").is_file()
     (other / "go").touch()
-    out, err = second.communicate(timeout=60)
+    out, err = second.communicate(timeout=180)
     assert second.returncode == 0, err
     assert json.loads(out.splitlines()[-1])["path"] == str(other)
 
@@ -89,7 +89,7 @@ def test_a_clean_build_again_is_made_at_the_same_place(folder: Folder) -> None:
     made = []
     for _ in range(2):
         one = folder.start("package", "--json", "--no-cache")
-        out, err = one.communicate(timeout=60)
+        out, err = one.communicate(timeout=180)
         assert one.returncode == 0, err
         made.append(json.loads(out.splitlines()[-1])["artifact"])
     assert made[0] == made[1]
