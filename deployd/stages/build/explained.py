@@ -152,7 +152,8 @@ def _runs(detected: Detected, app_dir: Path, *, built: bool) -> str:
         there = next((place for place in places if (app_dir / place / "index.html").is_file()), None)
         if there and not built:
             return f"no process: the pages {'as they lie here' if there == '.' else f'in {there}'}"
-        return f"no process: the first of {', '.join([*([served] if served else []), *places[:4]])} with an index.html"
+        likely = dict.fromkeys([*([served] if served else []), *places[:4]])
+        return f"no process: the first of {', '.join(likely)} with an index.html"
     if start and named:
         return f"{named}, as scripts.{start.script} says"
     command = servers.command(detected.package)

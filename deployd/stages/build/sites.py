@@ -51,6 +51,9 @@ def find(plan: BuildPlan, *, app_dir: Path, log: Path) -> Left:
     folder = next((place for place in places if (app_dir / place / "index.html").is_file()), None)
     if folder is None:
         folder = _below(app_dir, places)
+    if folder is None and plan.command and not plan.output:
+        folder = _inner(app_dir)
+        needs |= manifest.needs(manifest.read(app_dir / Path(folder).parent)) if folder else {}
     if folder is None:
         raise missing(
             "no index.html is where a site without a server has it", looked_at=places, key="build.output", log=log
@@ -174,6 +177,14 @@ def _below(app_dir: Path, places: tuple[str, ...]) -> str | None:
         if len(found) == 1:
             return found[0].parent.relative_to(app_dir).as_posix()
     return None
+
+
+def _inner(app_dir: Path) -> str | None:
+    """What the build script made in a package below: the one `client/dist` or its like with an index.html."""
+    places = [path for place in ("dist", "build", "out") for path in sorted(app_dir.glob(f"*/{place}/index.html"))]
+    found = [path.parent for path in places if (path.parent.parent / "package.json").is_file()]
+    own = [path for path in found if not _NOT_PAGES.intersection(path.parts)]
+    return own[0].relative_to(app_dir).as_posix() if len(own) == 1 else None
 
 
 def _pages(folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 
 from deployd.domain.ids import BuildId
 from deployd.domain.stages import BuildPlan
+from deployd.errors import BuildError
 from deployd.stages.build import outcome
 
 if TYPE_CHECKING:
@@ -82,3 +83,12 @@ def test_a_site_whose_first_page_names_no_file_stands_where_its_configuration_sa
     (tmp_path / "dist" / "a.js").write_text("")
     (tmp_path / "dist" / "index.html").write_text('<script src="/a.js">')
     assert left(tmp_path, framework, {}, text=(name, config)).base == ""
+
+
+def test_pages_of_a_package_below_that_the_build_script_made(tmp_path: Path) -> None:
+    inner = ("client/package.json", '{"devDependencies": {"vite": "6"}}')
+    found = left(tmp_path, "static", {}, "client/dist/index.html", "node_modules/dist/index.html", text=inner)
+    assert found.static is not None
+    assert (found.folder, found.static.fallback) == ("client/dist", "index.html")
+    with pytest.raises(BuildError):
+        left(tmp_path, "static", {}, "admin/dist/index.html", "admin/package.json")
