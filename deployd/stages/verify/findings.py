@@ -247,8 +247,8 @@ def _bundled(path: str, route: str | None) -> Finding:
         kind="file",
         what=f"{path} is looked for in {BUNDLED}, which is nowhere: Turbopack bundled the code that reads it{by}",
         error=False,
-        fix="Turbopack bundles a workspace's own packages, in serverExternalPackages too, and `next start` fails there "
-        "as well: build with `next build --webpack`, import the file, or make its path from process.cwd()",
+        fix="Next.js bundles a workspace's own packages, those in serverExternalPackages too, and `next start` fails "
+        "there as well: import the file, or make its path from process.cwd()",
     )
 
 

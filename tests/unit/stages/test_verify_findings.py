@@ -74,7 +74,7 @@ def test_code_that_turbopack_bundled_is_said_to_look_nowhere(checkout: Checkout)
     assert one.include is None
     assert "data/x.json is looked for in /ROOT" in one.what
     assert "(/api)" in one.what
-    assert "next build --webpack" in one.fix
+    assert "process.cwd()" in one.fix
     assert judged(event | {"path": "/ROOT/data/none.json"}, checkout=checkout) == ()
 
 
