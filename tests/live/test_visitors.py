@@ -34,7 +34,7 @@ def write_toml(world: World, extra: str = "", here: str = f'preview_domain = "{D
         file.write(here + "\n")
 
 
-def until(holds: Callable[[], bool], *, seconds: float = 20) -> None:
+def until(holds: Callable[[], bool], *, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

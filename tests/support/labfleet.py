@@ -84,7 +84,7 @@ class Fleet:
             lab.mend(self.lab, name)
 
 
-def wait_until(holds: Callable[[], bool], *, within: float = 10.0) -> bool:
+def wait_until(holds: Callable[[], bool], *, within: float = 60.0) -> bool:
     """Whether something comes true in time."""
     deadline = time.monotonic() + within
     while not holds():
