@@ -5,6 +5,7 @@ A trial says what is missing. It does not say that an app works: a page that nee
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -213,7 +214,9 @@ def _static(manifest: Manifest) -> tuple[Finding, ...]:
         for name, what in ((site.not_found, "404 page"), (site.fallback, "page for unknown paths"))
         if name and f"{prefix}{name}" not in names and name not in names
     ]  # fmt: skip
-    if f"{prefix}index.html" not in names:
+    # a site that stands below a path has all its files there
+    top = os.path.commonpath([name for name in names if name.startswith(prefix)] or [prefix])
+    if not names.intersection((f"{prefix}index.html", f"{top}/index.html")):
         found.append(
             Finding(
                 kind="file",

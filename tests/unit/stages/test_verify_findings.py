@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deployd import appfile
-from deployd.domain.artifact import FileEntry, Manifest
-from deployd.stages.verify import Checkout, Finding, findings, images, refusal
+from deployd.domain.artifact import FileEntry, Manifest, StaticSite
+from deployd.domain.options import Verify
+from deployd.stages.verify import Checkout, Finding, findings, images, refusal, verify
 from deployd.stages.verify.routes import Question
 from deployd.stages.verify.server import ROOT, Answer
 
@@ -329,3 +330,21 @@ def test_images_that_stay_as_they_are_name_sharp(tmp_path: Path) -> None:
     missing = images.judge(original, Checkout(root=tmp_path), has_sharp=False)
     assert missing is not None
     assert (missing.error, missing.include) == (True, ("/*", ("node_modules/sharp/**",)))
+
+
+@pytest.mark.parametrize(
+    ("paths", "told"),
+    [
+        (("site/index.html", "site/a.html"), 0),
+        (("site/b/c/index.html", "site/b/c/assets/x.js"), 0),
+        (("site/about/index.html", "site/x.js"), 1),
+        ((), 1),
+    ],
+)
+def test_a_site_without_a_first_page_is_told_of_unless_it_stands_below_a_path(
+    tmp_path: Path, paths: tuple[str, ...], told: int
+) -> None:
+    files = tuple(FileEntry(path=path, mode=0o644, size=0, sha256="0" * 64) for path in paths)
+    manifest = Manifest(entry="", files=files, static=StaticSite(folder="site"))
+    found = verify(manifest, artifacts=tmp_path, folder=tmp_path, node=tmp_path, options=Verify())
+    assert [one.what for one in found.findings] == ["the site has no site/index.html: / is answered with 404"] * told
