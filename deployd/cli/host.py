@@ -144,6 +144,10 @@ def bootstrap(cli: Cli, names: NAMES = None) -> None:
         paths=cli.paths.make() if key is None else None,
         public_key=key,
         on_line=lambda line: _show_ansible(cli, line, seen),
+        on_taken=lambda name: cli.out.warn(
+            f"{name} obeyed another machine's deployd until now, which is locked out: a host has one "
+            "(people share it through a daemon: docs/daemon.md)"
+        ),
     )
     if key is not None:
         _prove(cli, chosen)

@@ -25,7 +25,8 @@ _MARK = "deployd-looks"  # a login shell may print words of its own before
 _LOOK = (
     f"echo {_MARK}; "
     "uname -m; id -u; command -v python3 || echo none; "
-    "if [ $(id -u) = 0 ] || sudo -n true 2>/dev/null; then echo root; fi"
+    "if [ $(id -u) = 0 ] || sudo -n true 2>/dev/null; then echo root; fi; "
+    "sed -n 's/.* ssh-ed25519 /lets-in /p' /etc/deployd/authorized_keys 2>/dev/null"
 )
 # What paramiko says, as a plain SSHException, when there is no agent and no key in ~/.ssh.
 _NOTHING_TO_OFFER = "No authentication methods available"
@@ -33,10 +34,14 @@ _NOTHING_TO_OFFER = "No authentication methods available"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bare:
-    """A server that can be bootstrapped: its CPU, and whether the admin user is root."""
+    """A server that can be bootstrapped: its CPU, whether the admin user is root, and whom it obeys until now.
+
+    `lets_in` is the base64 text of that deployd's public key, None on a bare server.
+    """
 
     cpu: str
     is_root: bool
+    lets_in: str | None = None
 
 
 def look(host: Host, *, connect_timeout: float = 10.0) -> Bare:
@@ -168,7 +173,7 @@ def _read(host: Host, words: list[str]) -> Bare:
     machine, uid, python, *rest = words
     if python == "none":
         raise _unfit(host, "python-missing", "python3 is not installed", fix="install it there: `apt install python3`")
-    if rest != ["root"]:
+    if "root" not in rest[:1]:
         raise _unfit(
             host,
             "sudo-refused",
@@ -176,7 +181,8 @@ def _read(host: Host, words: list[str]) -> Bare:
             fix="allow it while bootstrapping, by a file in /etc/sudoers.d with "
             f"`{host.admin_user} ALL=(ALL) NOPASSWD: ALL`, or add the host again as root@ADDRESS",
         )
-    return Bare(cpu=webserver.cpu_of(machine), is_root=uid == "0")
+    obeyed = rest[rest.index("lets-in") + 1 :] if "lets-in" in rest else []
+    return Bare(cpu=webserver.cpu_of(machine), is_root=uid == "0", lets_in=obeyed[0] if obeyed else None)
 
 
 def _unfit(host: Host, code: str, what: str, *, fix: str) -> HostError:

@@ -43,17 +43,21 @@ def run(
     paths: StatePaths | None = None,
     public_key: str | None = None,
     on_line: Callable[[str], None],
+    on_taken: Callable[[HostName], None] | None = None,
     cancel: threading.Event | None = None,
     check: bool = False,
 ) -> dict[HostName, Facts]:
     """Make servers hosts; a second run changes nothing. Raises HostError `bootstrap-failed` with the failing task.
 
     They let in the key of `paths`; or `public_key`, whose owner must then prove it. `check` only says what would
-    change. `on_line` gets Ansible's output.
+    change. `on_line` gets Ansible's output, `on_taken` each host that obeyed another deployd until now.
     """
     if public_key is None:
         public_key = keys.ensure_ssh_key(paths) if paths else ""
     bare = {host.name: admin.look(host) for host in hosts}
+    for taken in [name for name, one in bare.items() if one.lets_in not in (None, *public_key.split()[1:2])]:
+        if on_taken:
+            on_taken(taken)
     web = {cpu: webserver.fetch(cpu) for cpu in sorted({one.cpu for one in bare.values()})}
     with tempfile.TemporaryDirectory(prefix="dpl-") as name:  # 0700
         folder = Path(name)

@@ -48,7 +48,8 @@ def refused_key(host: Host, *, user: str) -> UnreachableError:
         code="ssh-auth-failed",
         host=host.name,
         live=NOT_ASKED,
-        fix=f"run `deployd host bootstrap {host.name}`: it installs the key",
+        fix=f"run `deployd host bootstrap {host.name}`: it installs the key, and takes away that of another machine's "
+        "deployd, if one bootstrapped it since",
     )
 
 

@@ -116,8 +116,10 @@ def test_a_failure_without_a_task_keeps_the_last_lines() -> None:
     [
         ("x86_64 0 /usr/bin/python3 root", Bare(cpu="x64", is_root=True)),
         ("aarch64 1000 /usr/bin/python3 root", Bare(cpu="arm64", is_root=False)),
+        ("x86_64 0 /usr/bin/python3 root lets-in AAAA deployd", Bare(cpu="x64", is_root=True, lets_in="AAAA")),
         ("x86_64 0 none root", "python-missing"),
         ("x86_64 1000 /usr/bin/python3", "sudo-refused"),
+        ("x86_64 1000 /usr/bin/python3 lets-in AAAA deployd", "sudo-refused"),
         ("", "shell-unfit"),
         (
             "Welcome to web1!\nAll is logged\ndeployd-looks\nx86_64 0 /usr/bin/python3 root\n",
@@ -132,6 +134,19 @@ def test_the_first_look(said: str, found: Bare | str) -> None:
     with pytest.raises(HostError) as caught:
         admin._read(HOSTS[0], admin._own_words(said))
     assert (caught.value.code, caught.value.host) == (found, "web1")
+
+
+@pytest.mark.parametrize(("lets_in", "told"), [("OTHER", [WEB1]), ("OURS", []), (None, [])])
+def test_who_takes_a_host_from_another_machine_is_told(
+    lets_in: str | None, told: list[HostName], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[HostName] = []
+    monkeypatch.setattr(admin, "look", lambda _host: Bare(cpu="x64", is_root=True, lets_in=lets_in))
+    monkeypatch.setattr(webserver, "fetch", WEB.get)
+    monkeypatch.setattr(process, "run", lambda *_args, **_more: None)
+    key = "ssh-ed25519 OURS deployd"
+    bootstrap.run(HOSTS[:1], public_key=key, on_line=lambda _: None, on_taken=taken.append)
+    assert taken == told
 
 
 class Pip:
