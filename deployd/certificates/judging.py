@@ -181,7 +181,9 @@ def _secure(name: str, host: str, address: str, question: Question, shown: visit
         )
     elif shown.distrust:
         fix = "see the warnings of the last release; `deployd domain renew` tries again"
-        if sites.way_of(run) == "acme":
+        if isinstance(run.tls, tuple):
+            fix = "bring one that a public authority issued, with its whole chain in `tls.cert`, and release again"
+        elif sites.way_of(run) == "acme":
             fix = f"{host} tries again by itself; what the authority said: `journalctl -u deployd-web` there"
         yield finding("error", f"browsers distrust it: {shown.distrust}", fix)
     answer = shown.answer or visiting.Answer(error="no answer")

@@ -142,6 +142,17 @@ def test_certificates(deployd, names, internet):
     ]
 
 
+def test_an_own_certificate_that_browsers_distrust_is_not_deployds_to_renew(deployd, names, internet):
+    toml = names / "deployd.toml"
+    head = "[environments.production]\n"
+    toml.write_text(toml.read_text().replace(head, head + 'tls = { cert = "c.pem", key = "k.pem" }\n'))
+    shown = Shown(certificate=certificate(60), distrust="self-signed", answer=Answer(status=200))
+    internet.secure |= {WEB1: shown, WEB2: shown}
+    code, told = found(deployd, "bücher.com")
+    assert (code, [what for _, what, _ in told]) == (1, ["browsers distrust it: self-signed"] * 2)
+    assert all("its whole chain in `tls.cert`" in fix and "renew" not in fix for _, _, fix in told)
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
