@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from deployd.store import Store
 
 _BROKEN = (OSError, http.client.HTTPException)
+_SHUT_OUT = "token-invalid"
 
 
 class RemoteClient(RemoteKept):
@@ -156,8 +157,12 @@ class RemoteClient(RemoteKept):
             watcher.start()
         try:
             last = self._attend(rollout, report, cancel if not cancels else None)
+        except NotAllowedError as error:
+            raise _shut_out(rollout, error) from error
         finally:
             ended.set()
+        if (last.get("error") or {}).get("fields", {}).get("code") == _SHUT_OUT:
+            raise _shut_out(rollout, error_from_json(last["error"]))
         if last.get("error"):
             raise error_from_json(last["error"])
         if last.get("result"):
@@ -288,6 +293,18 @@ class RemoteClient(RemoteKept):
             )
         commit = commit_of(wish.source.repository, wish.source.ref)
         return "releases", {**place, "commit": commit, "activate": wish.activate, "message": wish.message}
+
+
+def _shut_out(rollout: RolloutId, error: DeploydError) -> DeploydError:
+    """The token of who follows a rollout ended; the rollout did not."""
+    if error.code != _SHUT_OUT:
+        return error
+    return NotAllowedError(
+        error.what,
+        code=error.code,
+        live=f"unknown to this command; rollout {rollout} goes on",
+        fix=f"get a new one (deployd token create, on the daemon's machine), then `deployd watch {rollout}`",
+    )
 
 
 def _without_rollout(rollout: RolloutId, last: dict[str, Any]) -> DeploydError:

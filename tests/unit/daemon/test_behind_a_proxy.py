@@ -13,12 +13,13 @@ import pytest
 
 from deployd.domain.ids import AppName, EnvironmentName, HostName, RolloutId
 from deployd.domain.secret import Secret
-from deployd.errors import UnreachableError
+from deployd.errors import NotAllowedError, UnreachableError
 from deployd.paths import StatePaths
 from deployd.remote import client as remote
 from deployd.remote import kept
 from deployd.remote.client import RemoteClient
 from deployd.remote.connection import Daemon
+from deployd.rollouts.values import error_to_json
 from tests.support.certificates import made_certificate
 
 RESULT = {
@@ -150,3 +151,21 @@ def test_each_time_that_it_goes_has_its_own_patience(front, tmp_path, monkeypatc
     with pytest.raises(UnreachableError) as caught:
         attend(client_of(front(QUIET, 502), tmp_path))
     assert caught.value.code == "daemon-gone"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_token_that_ends_meanwhile_does_not_end_the_rollout_and_that_is_said(front, tmp_path, monkeypatch, at_once):
+    ended = NotAllowedError("this token is not valid any more", code="token-invalid", fix="ask for a new one")
+    last = {"outcome": None, "result": None, "error": error_to_json(ended)}
+    client = client_of(front(b"event: end\ndata: " + json.dumps(last).encode() + b"\n\n"), tmp_path)
+    if not at_once:  # it is asked for when a stream that broke is taken up again
+
+        def refused(*_, **__):
+            raise ended
+
+        monkeypatch.setattr(client._link, "stream", refused)
+    with pytest.raises(NotAllowedError, match="not valid any more") as caught:
+        attend(client)
+    assert caught.value.exit_code == 5
+    assert caught.value.live == "unknown to this command; rollout r-20261121-101530-k2x7ab goes on"
+    assert "deployd watch r-20261121-101530-k2x7ab" in caught.value.fix
