@@ -104,7 +104,7 @@ def _draw(cli: Cli, found: Status) -> None:
     if found.mixed and (found.rollout or {}).get("alive"):
         out.next(f"deployd watch {(found.rollout or {})['id']}", "deployd rollback")
     elif found.mixed:
-        out.next("deployd resume", "deployd rollback")
+        out.next("deployd resume" if found.rollout else "deployd release", "deployd rollback")
     elif not found.release and all(host.state == "empty" for host in found.hosts):
         out.next("deployd release --plan", "deployd release")
 

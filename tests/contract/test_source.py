@@ -161,7 +161,7 @@ def test_an_address_that_is_no_repository_is_refused(checkout: Any, place: str) 
 def test_a_repository_without_a_commit_and_a_folder_without_git_are_told(checkout: Any, tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
         checkout(Repository(tmp_path / "empty"))
-    assert caught.value.code == "ref-unknown"
+    assert (caught.value.code, "no commit yet" in caught.value.what) == ("ref-unknown", True)
     (tmp_path / "plain").mkdir()
     with pytest.raises(SourceError) as caught:
         checkout(str(tmp_path / "plain"))

@@ -70,11 +70,17 @@ def _local(
     commit = mirror.wanted("HEAD" if request.dirty else git.checked_ref(request.ref), cwd=top) if top else None
     if request.dirty and (changed or commit is None):
         return _dirty(request, top=top or Path(request.repository), commit=commit, into=into)
+    if (commit is None or top is None) and request.ref == "HEAD":
+        raise RefError(
+            f"what is checked out in {request.repository} has no commit yet",
+            code="ref-unknown",
+            fix="`git add` and `git commit` first; or ship the folder as it is with --dirty",
+        )
     if commit is None or top is None:
         raise RefError(
             f"{request.repository} has no branch, tag or commit {request.ref!r}",
             code="ref-unknown",
-            fix="see `git branch -a` and `git tag`; a repository without any commit needs a first one",
+            fix="see `git branch -a` and `git tag`",
         )
     if changed and not request.dirty:
         report(Event.WORK_NOT_SHIPPED, files=list(changed))

@@ -72,7 +72,10 @@ def test_hosts_that_differ_exit_with_3(deployd, app, client):
 
     assert found.exit == 3
     assert (json.loads(found.out)["release"], json.loads(found.out)["mixed"]) == (None, True)
-    assert "the hosts differ" in deployd("status").out
+    shown = deployd("status")
+    assert "the hosts differ" in shown.out
+    assert "deployd release" in shown.err
+    assert "deployd resume" not in shown.err, "nothing was interrupted"
 
 
 def test_a_release_that_bakes_says_for_how_long_still(deployd, app, client):
