@@ -113,4 +113,5 @@ def _by_hand(cli: Cli, url: str) -> str:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     address = cli.client.host(cli.hosts()[0]).address
     address = f"[{address}]" if ":" in address else address
-    return f"curl --resolve {parts.hostname}:{port}:{address} {url}/"
+    trusting = "--insecure " if parts.scheme == "https" and cli.app_environment.options.run.tls == "internal" else ""
+    return f"curl {trusting}--resolve {parts.hostname}:{port}:{address} {url}/"

@@ -99,6 +99,12 @@ def test_open_where_no_dns_knows_the_name(deployd, previews, monkeypatch, client
     address = client.host("web1").address
     name = f"{R2}.shop.preview.test"
     assert deployd("open", "--release", "k2x7").out == f"curl --resolve {name}:80:{address} http://{name}/\n"
+    head = "[environments.production]\n"
+    secure = f'{head}domains = ["shop.test"]\ntls = "internal"\n'  # nobody trusts the host's own authority
+    toml = previews / "deployd.toml"
+    toml.write_text(toml.read_text().replace(head, secure))
+    told = deployd("open", "--release", "k2x7").out
+    assert told == f"curl --insecure --resolve {name}:443:{address} https://{name}/\n"
 
 
 def test_open_says_what_is_missing(deployd, app):
