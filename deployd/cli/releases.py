@@ -118,8 +118,11 @@ def diff(cli: Cli, before: _RELEASE, after: _RELEASE) -> None:
     if found["routes"] or found["packages"]:
         out.line("files:")
     for kind, (sign, style) in _SIGNS.items():
-        for path in found["files"][kind]:
-            out.line(f"{out.paint(sign, style)} {clean(path_from_json(path))}")
+        paths = [path_from_json(path) for path in found["files"][kind]]
+        known = set(paths)
+        for path in paths:
+            if not (path.endswith((".br", ".gz")) and path[:-3] in known):  # compressed siblings go with their file
+                out.line(f"{out.paint(sign, style)} {clean(path)}")
     counts = ", ".join(f"{len(found['files'][kind])} {kind}" for kind in _SIGNS)
     out.line(f"{counts}; {format_size(found['sizes'][0])} → {format_size(found['sizes'][1])}")
 

@@ -101,7 +101,7 @@ def by_package(old: Manifest, new: Manifest) -> dict[str, Change]:
 
 
 def by_route(old: Manifest, new: Manifest, *, read: Read) -> dict[str, Change]:
-    """The routes of a Next.js app whose code or pages differ. `read` gives the bytes of a file of either manifest."""
+    """The routes of a Next.js app, or pages of a site, that differ. `read` gives the bytes of a file of either."""
     return _differing(_routes(old, read=read), _routes(new, read=read))
 
 
@@ -146,6 +146,8 @@ def _routes(manifest: Manifest, *, read: Read) -> dict[str, dict[str, FileEntry 
     """Each route with its own files, and those that its trace names; a package's files count in every route of its."""
     entries = {entry.path: entry for entry in manifest.files}
     found: dict[str, dict[str, FileEntry | LinkEntry]] = {}
+    if manifest.static:
+        return _pages(entries, folder=manifest.static.folder)
     for path, entry in entries.items():
         match = _PAGE.fullmatch(path)
         if match is None or not isinstance(entry, FileEntry):
@@ -160,6 +162,16 @@ def _routes(manifest: Manifest, *, read: Read) -> dict[str, dict[str, FileEntry 
             route = _route(match["router"], beside[1] if beside else match["page"], is_code=is_code)
             found.setdefault(route, {})[path] = entry
     return found
+
+
+def _pages(entries: Mapping[str, FileEntry | LinkEntry], *, folder: str) -> dict[str, dict[str, FileEntry | LinkEntry]]:
+    """Each page of a site, by its address without ending."""
+    start = f"{folder}/" if folder not in ("", ".") else ""
+    return {
+        f"/{path.removeprefix(start).removesuffix('.html')}".removesuffix("/index") or "/": {path: entry}
+        for path, entry in entries.items()
+        if path.endswith(".html") and path.startswith(start)
+    }
 
 
 def _named(data: bytes, *, at: str) -> list[str]:

@@ -291,3 +291,13 @@ def test_columns_align_with_colours_and_wide_letters():
 
 def test_clean_keeps_text_and_drops_control():
     assert clean("a\tb\x00\x1b[2Jc\x9bd\x1b]8;;x\x07e\r") == "a\tbcde"
+
+
+def test_compressed_siblings_are_not_listed_beside_their_file(deployd, app, client, monkeypatch):
+    paths = {"added": ["a.html", "a.html.br", "a.html.gz"], "removed": ["data.gz"], "changed": []}
+    found = {"before": R2, "after": R2, "changed": {}, "routes": {}, "packages": {}, "files": paths, "sizes": [1, 2]}
+    monkeypatch.setattr(client, "diff", lambda *_: found, raising=False)
+    shown = deployd("diff", R2, R2).out.splitlines()
+    assert shown[1:3] == ["+ a.html", "- data.gz"]
+    assert shown[3].startswith("3 added, 1 removed, 0 changed")
+    assert json.loads(deployd("diff", R2, R2, "--json").out)["files"] == paths

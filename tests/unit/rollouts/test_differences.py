@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
-from deployd.domain.artifact import FileEntry, LinkEntry, Manifest
+from deployd.domain.artifact import FileEntry, LinkEntry, Manifest, StaticSite
 from deployd.rollouts.differences import by_package, by_route
 
 
@@ -112,3 +113,15 @@ def test_a_trace_that_cannot_be_read_leaves_the_routes_own_files() -> None:
     broken = BASE | {f"{ABOUT}.nft.json": "{"}
     changed = by_route(stored.manifest(broken), stored.manifest(broken | {ABOUT: "new"}), read=stored.read)
     assert changed["/about"].changed == 1
+
+
+def test_the_pages_of_a_site_are_its_routes() -> None:
+    stored = Stored()
+    site = StaticSite(folder="site", trailing_slash=False, not_found="docs/404.html", fallback=None)
+    texts = {"site/docs/index.html": "home", "site/docs/p/a b.html": "p", "site/docs/404.html": "?", "site/x.png": "x"}
+    old = replace(stored.manifest(texts), entry="", static=site)
+    now = texts | {"site/docs/index.html": "new", "site/index.html": "top", "site/x.png": "y"}
+    del now["site/docs/p/a b.html"]
+    new = replace(stored.manifest(now), entry="", static=site)
+    found = {name: change.kind for name, change in by_route(old, new, read=stored.read).items()}
+    assert found == {"/": "added", "/docs": "changed", "/docs/p/a b": "removed"}
