@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,10 +115,12 @@ class Kept:
 
     def close(self) -> None:
         if self.process:
+            pids = self.caddies() if self.process.poll() is None else []
             self.process.kill()
-            for pid in self.caddies() if self.process.poll() is None else []:
-                os.kill(pid, signal.SIGKILL)
             self.process.wait()
+            for pid in pids:  # they are nobody's children any more
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         for one in self.sockets:
             one.close()
 
