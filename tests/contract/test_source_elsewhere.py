@@ -104,11 +104,17 @@ def test_a_fetched_repository_may_not_name_this_machines_files(
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_a_gitlink_without_an_address_is_an_empty_folder(repository: Repository, checkout: Any) -> None:
+def test_a_gitlink_without_an_address_is_an_empty_folder_and_is_told(repository: Repository, checkout: Any) -> None:
     commit = repository.git("rev-parse", "HEAD")
     repository.git("update-index", "--add", "--cacheinfo", f"160000,{commit},lost")
     repository.git("commit", "--quiet", "-m", "a lost submodule")
-    assert names(checkout(repository)) == {"page"}
+    told: list[str] = []
+
+    def report(event: str, **fields: Any) -> None:
+        told.extend([fields["what"]] if event == "warning" else [])
+
+    assert names(checkout(repository, report=report)) == {"page"}
+    assert "lost is a repository of its own that .gitmodules does not name" in "; ".join(told)
 
 
 def _pointer(content: bytes) -> str:

@@ -44,7 +44,7 @@ def checkout(
         found = kept or mirror.fetch(request.repository, mirrors=mirrors, cancel=cancel)
         commit = request.ref if kept else mirror.resolve(found, request.ref)
         branch = request.branch or _branch(found.git_dir, request.ref)
-        tree = _commit(found, commit, request=request, branch=branch, into=into, cancel=cancel)
+        tree = _commit(found, commit, request=request, branch=branch, into=into, report=report, cancel=cancel)
     report(
         Event.SOURCE_CHECKED_OUT,
         commit=tree.commit, branch=tree.branch, ref=tree.ref, dirty=tree.dirty, subject=tree.subject,
@@ -88,7 +88,7 @@ def _local(
         str(top), mirrors=mirrors, wanted=commit, cancel=cancel
     )
     branch = request.branch or _branch_here(top, request.ref)
-    return _commit(found, commit, request=request, branch=branch, into=into, cancel=cancel)
+    return _commit(found, commit, request=request, branch=branch, into=into, report=report, cancel=cancel)
 
 
 def _commit(
@@ -98,11 +98,12 @@ def _commit(
     request: SourceRequest,
     branch: str | None,
     into: Path,
+    report: Report,
     cancel: threading.Event | None,
 ) -> SourceTree:
     with ThreadPoolExecutor(1) as beside:  # git's own files go beside the tree's, and take as long
         own = beside.submit(commitonly.write, into, commit, branch=branch, git_dir=found.git_dir, cancel=cancel)
-        listing = _lay_out(found, commit, into=into, cancel=cancel, mirrors=found.git_dir.parent)
+        listing = _lay_out(found, commit, into=into, report=report, cancel=cancel, mirrors=found.git_dir.parent)
         own.result()
     told = git.run("log", "-1", "--format=%T%x00%s%x00%an <%ae>", commit, git_dir=found.git_dir).text.rstrip("\n")
     tree_hash, subject, author = told.split("\0", 2)
@@ -150,7 +151,9 @@ def _dirty(request: SourceRequest, *, top: Path, commit: str | None, into: Path)
     )
 
 
-def _lay_out(found: mirror.Mirror, commit: str, *, into: Path, cancel: threading.Event | None, mirrors: Path) -> bytes:
+def _lay_out(
+    found: mirror.Mirror, commit: str, *, into: Path, report: Report, cancel: threading.Event | None, mirrors: Path
+) -> bytes:
     """The tree's files go into `into`; its listing comes back as git prints it, entries ended by a zero byte."""
     # an index of its own, so that checkouts of one mirror do not meet; and no `git archive`, which drops export-ignore
     with tempfile.TemporaryDirectory(prefix=".index-", dir=mirrors) as folder:
@@ -163,7 +166,7 @@ def _lay_out(found: mirror.Mirror, commit: str, *, into: Path, cancel: threading
     large.fill(into, repository=found.repository, mirror=found.git_dir, commit=commit)
     listing = git.run("ls-tree", "-r", "-z", commit, git_dir=found.git_dir).stdout
     for path, sub_commit in _gitlinks(listing.decode(errors="surrogateescape")):
-        _submodule(found, path=path, commit=sub_commit, into=into, cancel=cancel, mirrors=mirrors)
+        _submodule(found, path=path, commit=sub_commit, into=into, report=report, cancel=cancel, mirrors=mirrors)
     return listing
 
 
@@ -173,12 +176,25 @@ def _gitlinks(listing: str) -> list[tuple[str, str]]:
 
 
 def _submodule(
-    found: mirror.Mirror, *, path: str, commit: str, into: Path, cancel: threading.Event | None, mirrors: Path
+    found: mirror.Mirror,
+    *,
+    path: str,
+    commit: str,
+    into: Path,
+    report: Report,
+    cancel: threading.Event | None,
+    mirrors: Path,
 ) -> None:
     address = _submodule_address(path, into=into, base=found.repository)
     if address is None:
         shutil.rmtree(into / path, ignore_errors=True)  # a gitlink that .gitmodules does not name: git ignores it too
         (into / path).mkdir(parents=True, exist_ok=True)
+        report(
+            Event.WARNING,
+            what=f"{path} is a repository of its own that .gitmodules does not name: git keeps none of its files, and "
+            "the folder is empty",
+            fix=f"`git rm --cached {path}`, then add its files, or make it a submodule",
+        )
         return
     if not git.is_local(found.repository) and not address.startswith(("https://", "http://", "ssh://", "git@")):
         raise SourceError(
@@ -204,7 +220,7 @@ def _submodule(
             fix=f"push that commit of {path}",
         )
     (into / path).mkdir(parents=True, exist_ok=True)
-    _lay_out(inner, commit, into=into / path, cancel=cancel, mirrors=mirrors)
+    _lay_out(inner, commit, into=into / path, report=report, cancel=cancel, mirrors=mirrors)
 
 
 def _submodule_address(path: str, *, into: Path, base: str) -> str | None:
