@@ -131,7 +131,10 @@ def _build(root: Path, *, suite: str, report: Callable[[str], None], cancel: thr
         if line.startswith("I: "):
             report(f"  {line[3:]}")
 
-    done = process.run(argv, env=proxies, timeout=1800, check=False, on_line=tell, cancel=cancel)
+    own = root.with_name("tmp")  # what it leaves there when it is killed goes with all of this
+    own.mkdir()
+    env = {**proxies, "TMPDIR": str(own)}
+    done = process.run(argv, env=env, timeout=1800, check=False, on_line=tell, cancel=cancel)
     if done.returncode != 0:
         raise CommandError(
             f"mmdebstrap could not make the Debian {suite} tree (exit {done.returncode})",
@@ -139,6 +142,7 @@ def _build(root: Path, *, suite: str, report: Callable[[str], None], cancel: thr
             details="\n".join(done.error_text.splitlines()[-20:]),
             fix="see that `apt-get update` works on this machine, then run `deployd lab up` again",
         )
+    shutil.rmtree(own)
     furnish(root)
     return done.seconds
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -313,6 +314,7 @@ class TestInterrupted:
             paths.cache_dir = lambda: Path({str(tmp_path)!r})
             lab.up({next(lab_names)!r}, hosts=1, report=lambda line: print(line, flush=True))
         """
+        before = set(Path(tempfile.gettempdir()).glob("mmdebstrap.*"))
         running = process.spawn([sys.executable, "-c", textwrap.dedent(script)])
         for line in running.stdout:
             if b"extracting" in line:
@@ -329,6 +331,7 @@ class TestInterrupted:
         trees.sweep()
         assert list(trees.folder.iterdir()) == []
         assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+        assert set(Path(tempfile.gettempdir()).glob("mmdebstrap.*")) == before
 
     @staticmethod
     def wait_for(name, file, running):
