@@ -14,8 +14,9 @@ from deployd.certificates import acme, reading
 from deployd.certificates.obtaining import Obtained, obtain
 from deployd.domain.secret import Secret
 from deployd.errors import CertificateError
-from tests.support.authority import Authority, free_port
+from tests.support.authority import Authority
 from tests.support.certificates import made_certificate
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -140,12 +142,6 @@ def test_server_takes_the_inherited_socket_however_it_listens(serve: Callable[..
 
 
 METRICS = "http.createServer((request, response) => response.end('metrics')).listen({port: METRICS, host: '127.0.0.1'}"
-
-
-def free_port() -> int:
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        return int(probing.getsockname()[1])
 
 
 def metrics_of(port: int) -> str:

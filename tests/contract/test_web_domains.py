@@ -14,10 +14,10 @@ import pytest
 
 from deployd.hosts import webserver
 from tests.contract.fakehost import A
-from tests.contract.realweb import free_port
 from tests.contract.test_web_app import app, echo
 from tests.support.authority import UNUSED, Authority
 from tests.support.certificates import made_certificate
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

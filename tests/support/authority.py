@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.support.certificates import made_certificate
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,13 +121,6 @@ class Authority:
         )
         path.chmod(0o755)
         return str(path)
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as made:
-        made.bind(("", 0))
-        return int(made.getsockname()[1])
 
 
 def until_open(address: str, port: int) -> None:

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployd.domain.ids import BuildId
 from deployd.domain.stages import BuildOutput, BuildPlan, FileSet
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,9 +135,7 @@ def lay_out(files: FileSet, into: Path) -> Path:
 @contextmanager
 def running(folder: Path, entry: str) -> Iterator[int]:
     """The server, alone; gives its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = {"PATH": os.environ["PATH"], "PORT": str(port), "HOSTNAME": "localhost", "NODE_ENV": "production"}
     log = (folder.parent / f"{folder.name}.log").open("w+b")
     process = subprocess.Popen(["node", entry], cwd=folder, env=env, stdout=log, stderr=log)

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from deployd.domain.secret import Secret
 from deployd.domain.stages import BuildOutput, BuildPlan, FileSet, SourceRequest
 from deployd.stages import build, package, source, trace
 from deployd.stages.build import runtime
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,9 +162,7 @@ class Served:
 
 @contextmanager
 def running(tree: Path, *, entry: str, node: Path, log: Path) -> Iterator[Served]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = {
         "PATH": "/usr/bin:/bin", "NODE_ENV": "production", "PORT": str(port), "HOSTNAME": "localhost", "HOME": "/tmp",
         "DEPLOYD_RELEASE": "20261121-101530-3fa9c01-k2x7", "NEXT_SERVER_ACTIONS_ENCRYPTION_KEY": KEY,

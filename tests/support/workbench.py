@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -24,6 +23,7 @@ from deployd.stages import build, package, trace
 from deployd.stages.build import installs, runtime
 from deployd.stages.build.environment import make_home, registry_environment
 from tests.support import weights
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,9 +154,7 @@ class Workbench:
         top = Path(made.output.root)
         aside = top.with_name(f"{top.name}.aside")
         top.rename(aside)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         env = {
             "PATH": "/usr/bin:/bin",
             "NODE_ENV": "production",
