@@ -7,13 +7,16 @@ import http.client
 import json
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from deployd.errors import UnreachableError
+from deployd.remote import bothways
 from deployd.remote.connection import BROKEN, events_of, opened, refuse, unreachable
 from deployd.rollouts.values import error_from_json
 
 if TYPE_CHECKING:
+    import socket
+    import ssl
     from collections.abc import Mapping
 
     from deployd.remote.connection import Daemon
@@ -27,16 +30,19 @@ def exchange(
     """Run it to its end; returns its exit code."""
     connection, headers = opened(daemon)
     try:
+        connection.connect()
+        if isinstance(connection, http.client.HTTPSConnection):
+            connection.sock = bothways.plain(cast("ssl.SSLSocket", connection.sock))
         connection.putrequest("POST", path)
         for name, value in {**headers, "Transfer-Encoding": "chunked"}.items():
             connection.putheader(name, value)
         connection.endheaders()
-        _send(connection, json.dumps(head).encode() + b"\n")
-        threading.Thread(target=_feed, args=(connection, stdin), daemon=True, name="stdin").start()
+        connection.send(_chunk(json.dumps(head).encode() + b"\n"))
+        wire = connection.sock
+        threading.Thread(target=_feed, args=(wire, stdin), daemon=True, name="stdin").start()
         reply = connection.getresponse()
         refuse(reply)
-        if connection.sock:
-            connection.sock.settimeout(None)  # a command may say nothing for hours; the daemon says that it is there
+        wire.settimeout(None)  # a command may say nothing for hours; the daemon says that it is there
         for name, fields in events_of(reply):
             if name == "end":
                 if fields.get("error"):
@@ -57,14 +63,14 @@ def exchange(
     )
 
 
-def _feed(connection: http.client.HTTPConnection, stdin: BinaryIO | None) -> None:
-    with suppress(OSError, ValueError, http.client.HTTPException):  # the command ended before its input did
+def _feed(wire: socket.socket, stdin: BinaryIO | None) -> None:
+    with suppress(OSError, ValueError):  # the command ended before its input did
         if stdin is not None:
             read = getattr(stdin, "read1", stdin.read)
             while data := read(_PIECE):
-                _send(connection, data)
-        connection.send(b"0\r\n\r\n")
+                wire.sendall(_chunk(data))
+        wire.sendall(b"0\r\n\r\n")
 
 
-def _send(connection: http.client.HTTPConnection, data: bytes) -> None:
-    connection.send(b"%x\r\n%b\r\n" % (len(data), data))
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
