@@ -49,7 +49,7 @@ def test_a_submodule_that_cannot_be_had_is_refused_by_name(
 def test_a_relative_submodule_of_a_clone_lies_beside_where_the_clone_is_from(
     with_submodule: Repository, checkout: Any, tmp_path: Path
 ) -> None:
-    """`../theme` in ~/work/shop is not ~/work/theme: it is beside the origin, unless the clone itself says where."""
+    """`../theme` in a clone at ~/shop is not ~/theme: it is beside the origin, unless the clone itself says where."""
     clone = tmp_path / "elsewhere" / "shop"
     git.run("clone", "--quiet", str(with_submodule.path), str(clone))
     tree = checkout(str(clone))
